@@ -1,0 +1,129 @@
+"""Around a run: checks the files, takes the lock, starts the embedded provider, says the last words."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+import click
+
+from batchproc.cli.assemble import Run
+from batchproc.errors import UsageError
+from batchproc.settings import RunSettings
+from batchproc.simulator.embedded import Embedded
+from batchproc.simulator.settings import SimulatorSettings
+from batchproc.store.input import check_input
+from batchproc.store.lock import OutputLock
+from batchproc.store.opening import set_aside
+from batchproc.ui.console import Console, audience
+from batchproc.ui.progress import progress_for
+from batchproc.ui.summary import summary_json
+
+
+def begin(
+    settings: RunSettings,
+    *,
+    key: str | None,
+    headers: dict[str, str],
+    show: str,
+    quiet: bool,
+    verbose: int,
+    no_color: bool,
+    as_json: bool,
+    command: list[str],
+) -> int:
+    """Run; returns the exit code. Raises BatchprocError."""
+    who = audience(
+        isatty=_is_terminal(sys.stderr),
+        environ=os.environ,
+        progress=show,
+        no_color=no_color,
+        quiet=quiet,
+        results_on_terminal=settings.output == "-" and _is_terminal(sys.stdout),
+    )
+    console = Console(sys.stderr, who)
+    progress = progress_for(console, -1 if quiet else verbose)
+    _check_files(settings)
+    embedded = _embedded(settings)
+    lock = None
+    try:
+        if embedded is not None:
+            embedded.spawn()
+        if settings.output != "-":
+            lock = OutputLock(settings.output)
+            lock.acquire(break_lock=settings.break_lock)
+            if settings.fresh:
+                _start_over(settings, console)
+        base_url: Callable[[], str] = embedded.wait_url if embedded is not None else lambda: settings.base_url
+        run = Run(
+            settings,
+            key=key,
+            headers=headers,
+            base_url=base_url,
+            lock=lock,
+            progress=progress,
+            command=command,
+        )
+        summary = run.execute()
+    finally:
+        if lock is not None:
+            lock.release()
+        if embedded is not None:
+            embedded.stop()
+    if summary.error is not None:
+        console.error(summary.error, summary.hint)
+    progress.summary(summary)
+    if as_json and settings.output != "-":
+        sys.stdout.buffer.write(summary_json(summary))
+        sys.stdout.buffer.flush()
+    return summary.exit_code
+
+
+def _is_terminal(stream: object) -> bool:
+    try:
+        return bool(stream is not None and stream.isatty())  # type: ignore[attr-defined]
+    except ValueError:
+        return False  # closed
+
+
+def _check_files(settings: RunSettings) -> None:
+    check_input(settings.jobs)
+    if settings.output == "-":
+        if settings.fresh:
+            raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
+        return
+    for name, path in (("output", settings.output), ("checkpoint", settings.checkpoint)):
+        if os.path.isdir(path):
+            raise UsageError(f"the {name} `{path}` is a directory", "name a file with `-o`")
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise UsageError(f"the {name} `{path}` is not a plain file", "`-o -` writes to standard output")
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise UsageError(f"there is no folder `{folder}` for the {name}", f"make it first: mkdir -p {folder}")
+    names = [settings.output, settings.checkpoint, settings.output + ".lock"]
+    if settings.jobs != "-":
+        names.append(settings.jobs)
+    if len({os.path.realpath(n) for n in names}) < len(names):
+        raise UsageError("jobs, output and checkpoint must be different files", "name another output with `-o`")
+
+
+def _embedded(settings: RunSettings) -> Embedded | None:
+    if settings.provider != "simulated":
+        return None
+    limits = settings.limits
+    return Embedded(SimulatorSettings(port=0, rpm=limits.rpm, tpm=limits.tpm))
+
+
+def _start_over(settings: RunSettings, console: Console) -> None:
+    there = [p for p in (settings.output, settings.checkpoint) if os.path.exists(p)]
+    if not there:
+        return
+    if not settings.yes:
+        if not _is_terminal(sys.stdin):
+            raise UsageError(
+                f"`--fresh` would start over although `{there[0]}` exists", "add `--yes` if that is what you want"
+            )
+        click.confirm(f"start over? {' and '.join(there)} will be renamed", abort=True, err=True)
+    for name in set_aside(*there):
+        console.line(f"kept as {name}")

@@ -1,0 +1,169 @@
+"""From how a run ended to its last words and its exit code."""
+
+from __future__ import annotations
+
+import os
+import shlex
+
+from batchproc.core.scheduler import Halt, HaltKind
+from batchproc.engine.run import Ending
+from batchproc.engine.watch import Watch
+from batchproc.settings import RunSettings
+from batchproc.snapshot import ErrorGroup, Snapshot, Summary
+from batchproc.store.checkpoint import Totals
+
+_EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2}
+_GUARD = 5
+
+
+def closing(
+    settings: RunSettings,
+    ending: Ending,
+    watch: Watch,
+    last: Snapshot,
+    totals: Totals,
+    *,
+    now: float,
+    signal_code: int | None,
+    command: list[str],
+) -> Summary:
+    """The last words of a run. `command` is what was typed."""
+    halt = None if ending.complete else ending.halt
+    done = totals.succeeded + totals.failed
+    total = last.total
+    code = _exit_code(ending, halt, totals, signal_code)
+    interactive = settings.output != "-"
+    return Summary(
+        verdict=_verdict(ending, halt, totals),
+        exit_code=code,
+        total=total,
+        succeeded=totals.succeeded,
+        failed=totals.failed,
+        not_run=total - done if total is not None else None,
+        resumed=watch.resumed,
+        elapsed_s=last.elapsed_s,
+        requests=watch.stats.requests,
+        retries=watch.stats.retries,
+        rate_limited=watch.stats.rate_limited,
+        input_tokens=totals.input_tokens,
+        output_tokens=totals.output_tokens,
+        models=watch.means(now),
+        binding=watch.binding(),
+        errors=_errors(totals),
+        output=settings.output,
+        checkpoint=settings.checkpoint if interactive else None,
+        next_command=_next(settings, code, totals, command),
+        error=_error(ending, halt),
+        hint=_hint(ending, halt),
+    )
+
+
+def finished_before(settings: RunSettings, totals: Totals) -> Summary:
+    """The last words where an earlier run left nothing to do."""
+    done = totals.succeeded + totals.failed
+    return Summary(
+        verdict=f"nothing to do: all {done:,} jobs have their result already",
+        exit_code=3 if totals.failed else 0,
+        total=done,
+        succeeded=totals.succeeded,
+        failed=totals.failed,
+        not_run=0,
+        resumed=done,
+        elapsed_s=0.0,
+        requests=0,
+        retries=0,
+        rate_limited=0,
+        input_tokens=totals.input_tokens,
+        output_tokens=totals.output_tokens,
+        models=(),
+        binding="",
+        errors=_errors(totals),
+        output=settings.output,
+        checkpoint=settings.checkpoint,
+        next_command=_look_at_failures(settings) if totals.failed else None,
+    )
+
+
+def _exit_code(ending: Ending, halt: Halt | None, totals: Totals, signal_code: int | None) -> int:
+    if ending.error is not None:
+        return ending.error.exit_code
+    if ending.complete or halt is None:
+        return 3 if totals.failed else 0
+    if halt.kind is HaltKind.INTERRUPTED:
+        return signal_code if signal_code is not None else 130
+    return _EXIT.get(halt.kind, _GUARD)
+
+
+def _verdict(ending: Ending, halt: Halt | None, totals: Totals) -> str:
+    done = totals.succeeded + totals.failed
+    if ending.error is not None:
+        return "stopped: the input does not fit"
+    if halt is not None:
+        if halt.kind is HaltKind.REFUSED:
+            return "stopped: the provider refuses this run"
+        return f"stopped: {halt.message}"
+    if totals.failed:
+        return f"finished: {totals.succeeded:,} of {done:,} jobs answered, {totals.failed:,} failed"
+    return f"done: all {done:,} jobs answered"
+
+
+def _error(ending: Ending, halt: Halt | None) -> str | None:
+    if ending.error is not None:
+        return ending.error.message
+    if halt is not None and halt.kind is not HaltKind.INTERRUPTED:
+        return halt.message
+    return None
+
+
+def _hint(ending: Ending, halt: Halt | None) -> str | None:
+    if ending.error is not None:
+        return ending.error.hint
+    if halt is None:
+        return None
+    if halt.kind is HaltKind.REFUSED and halt.hint is None:
+        return "mend it at the provider (key, money, account), then run the same command again: nothing is lost"
+    return halt.hint
+
+
+def _errors(totals: Totals) -> tuple[ErrorGroup, ...]:
+    groups = [ErrorGroup(code, e.count, e.line, e.message) for code, e in totals.errors.items()]
+    return tuple(sorted(groups, key=lambda g: (-g.count, g.line)))
+
+
+def _next(settings: RunSettings, code: int, totals: Totals, command: list[str]) -> str | None:
+    if settings.output == "-":
+        return None
+    if code in (0, 3):
+        return _look_at_failures(settings) if totals.failed else None
+    if code == 2:
+        return None
+    return typed(command)
+
+
+def _look_at_failures(settings: RunSettings) -> str:
+    return f"jq -c 'select(.error)' {shlex.quote(settings.output)}"
+
+
+def typed(command: list[str]) -> str:
+    """The command as it can be typed again to go on: without `--fresh`, header values replaced."""
+    words: list[str] = [os.path.basename(command[0]) if command else "batchproc"]
+    hide = False
+    for word in command[1:]:
+        if hide:
+            words.append(_hidden(word))
+            hide = False
+        elif word == "--header":
+            words.append(word)
+            hide = True
+        elif word.startswith("--header="):
+            words.append("--header=" + _hidden(word.removeprefix("--header=")))
+        elif word not in ("--fresh", "--yes", "-y"):
+            words.append(word)
+    if words[0] in ("__main__.py", "-m"):
+        words[0:1] = ["python", "-m", "batchproc"]
+    return shlex.join(words)
+
+
+def _hidden(header: str) -> str:
+    name, _, value = header.partition("=")
+    return header if value.startswith("@") else f"{name}=…"

@@ -1,0 +1,95 @@
+"""Where requests go and with which key: base URL, key, extra headers, from options and environment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from batchproc.errors import UsageError
+
+OPENAI_URL = "https://api.openai.com/v1"
+# Hosts that answer nothing without a key. Anything else (vLLM, Ollama, a gateway) may need none.
+_KEY_HOSTS = frozenset(
+    {
+        "api.openai.com",
+        "api.groq.com",
+        "api.mistral.ai",
+        "api.deepseek.com",
+        "api.together.xyz",
+        "openrouter.ai",
+        "generativelanguage.googleapis.com",
+    }
+)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def base_url_of(option: str | None, environment: Mapping[str, str]) -> str:
+    """The base URL as the user gives it: the option, else OPENAI_BASE_URL, else OpenAI's. Raises UsageError."""
+    url = option or environment.get("OPENAI_BASE_URL") or OPENAI_URL
+    url = url.strip().rstrip("/")
+    hint = "give it as the OpenAI SDK takes it, for example `https://api.openai.com/v1` or `http://localhost:8000/v1`"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as e:
+        raise UsageError(f"the base URL `{url}` cannot be read: {e}", hint) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        raise UsageError(f"the base URL `{url}` is not an http or https address", hint)
+    if parts.username is not None or parts.password is not None:
+        raise UsageError("the base URL contains a user name or password", "give secrets by `--header NAME=@FILE`")
+    if parts.query or parts.fragment or any(c.isspace() or ord(c) < 33 for c in url):
+        raise UsageError(f"the base URL `{url}` has a query, a fragment, or white space", hint)
+    return url
+
+
+def key_of(file: str | None, base_url: str, environment: Mapping[str, str]) -> str | None:
+    """The API key, or None where the server needs none. Raises UsageError; the key is in no message."""
+    if file is not None:
+        try:
+            with open(file, encoding="utf-8") as f:
+                key, where = f.read().strip(), f"`{file}`"
+        except (OSError, UnicodeDecodeError) as e:
+            why = e.strerror if isinstance(e, OSError) else "it is not text"
+            raise UsageError(f"the key file `{file}` cannot be read: {why}") from None
+        if not key:
+            raise UsageError(f"the key file `{file}` is empty")
+    else:
+        key, where = environment.get("OPENAI_API_KEY", "").strip(), "`OPENAI_API_KEY`"
+    if key and not (key.isascii() and key.isprintable() and " " not in key):
+        raise UsageError(f"the key in {where} is not one word of plain characters", "copy it again")
+    host = urlsplit(base_url).hostname or ""
+    if not key and host in _KEY_HOSTS:
+        raise UsageError(
+            f"there is no API key for {base_url}",
+            "set OPENAI_API_KEY, or name a file with `--api-key-file`; `--simulate` tries batchproc without a key",
+        )
+    return key or None
+
+
+def extra_headers(options: tuple[str, ...], environment: Mapping[str, str]) -> dict[str, str]:
+    """Headers of `--header NAME=VALUE` and `NAME=@FILE`, organisation and project. Raises UsageError."""
+    headers: dict[str, str] = {}
+    for variable, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
+        if value := environment.get(variable, "").strip():
+            headers[name] = _plain(value, f"`{variable}`")
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals or _TOKEN.fullmatch(name) is None:
+            raise UsageError(f"`--header {name[:40]}` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
+        if value.startswith("@"):
+            try:
+                with open(value[1:], encoding="utf-8") as f:
+                    value = f.read().strip()
+            except (OSError, UnicodeDecodeError) as e:
+                why = e.strerror if isinstance(e, OSError) else "it is not text"
+                raise UsageError(f"the file of `--header {name}` cannot be read: {why}") from None
+        headers[name] = _plain(value, f"`--header {name}`")
+    return headers
+
+
+def _plain(value: str, where: str) -> str:
+    if not value.isprintable() or not value.isascii():
+        raise UsageError(f"the value of {where} has characters that no header can carry")
+    return value

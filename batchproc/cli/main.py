@@ -1,0 +1,94 @@
+"""The command `batchproc`: finds the subcommand, and turns every error into words and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from batchproc import __version__
+from batchproc.errors import BatchprocError
+
+_COMMANDS = {
+    "run": "batchproc.cli.run",
+    "simulate": "batchproc.cli.simulate",
+    "completion": "batchproc.cli.completion",
+}
+
+_EPILOG = """\b
+Examples:
+  batchproc run jobs.jsonl --rpm 3500 --tpm 90000
+  batchproc run jobs.jsonl --simulate             try it: no key, no network
+  batchproc run jobs.jsonl --base-url http://localhost:8000/v1
+"""
+
+
+class Lazy(click.Group):
+    """Imports a subcommand only when it is used, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all subcommands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One subcommand."""
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = getattr(importlib.import_module(module), cmd_name)
+        return command
+
+
+@click.command(cls=Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, "-V", "--version", message="batchproc %(version)s")
+def cli() -> None:
+    """Send a file of LLM requests, under the provider's limits, and get the answers in order.
+
+    Nothing is lost, nothing is paid twice: run the same command again after an interruption, and it goes on
+    where it stopped.
+    """
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the program and exit."""
+    sys.exit(run_cli(args))
+
+
+def run_cli(args: list[str] | None = None) -> int:
+    """Run the program; returns its exit code. What a user can cause never shows a traceback."""
+    try:
+        code: Any = cli.main(args, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as e:
+        click.echo(e.ctx.get_help() if e.ctx else "", err=True)
+        return 2
+    except click.UsageError as e:
+        path = e.ctx.command_path if e.ctx else "batchproc"
+        _say(_lower(e.format_message()), f"`{path} --help` lists what can be given")
+        return 2
+    except click.ClickException as e:
+        _say(_lower(e.format_message()), None)
+        return 2
+    except BatchprocError as e:
+        _say(e.message, e.hint)
+        return e.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:
+        # Whoever read the output went away; keep the interpreter from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 7
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:].rstrip(".")
+
+
+def _say(message: str, hint: str | None) -> None:
+    from batchproc.ui.console import Console, audience
+
+    terminal = sys.stderr is not None and sys.stderr.isatty()
+    Console(sys.stderr, audience(isatty=terminal, environ=os.environ)).error(message, hint)

@@ -1,0 +1,93 @@
+"""The kinds of values options take: amounts (`3.5k`), durations (`10m`), shares (`5%`), headers."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import click
+
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kKmMgG]?)")
+_FACTORS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|min|h|d|)")
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+class Amount(click.ParamType):
+    """A whole number of at least 1, which may be written `3500`, `3.5k`, or `2m`."""
+
+    name = "N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        if isinstance(value, int):
+            return value
+        m = _AMOUNT.fullmatch(str(value).strip().replace("_", "").replace(",", ""))
+        amount = float(m[1]) * _FACTORS[m[2].lower()] if m else math.nan
+        if m is None or amount != int(amount):
+            self.fail(f"`{value}` is not a number such as `3500`, `3.5k` or `2m`", param, ctx)
+        if amount < 1:
+            self.fail(f"`{value}` is too small: it must be at least 1; leave the option out for no limit", param, ctx)
+        return int(amount)
+
+
+class Duration(click.ParamType):
+    """Seconds, or a number with a unit: `90`, `10m`, `1h30m`."""
+
+    name = "SECONDS"
+
+    def __init__(self, *, zero: bool = False) -> None:
+        self._zero = zero
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds."""
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value).strip().lower().replace(" ", "")
+        parts = list(_DURATION.finditer(text))
+        if not text or "".join(m[0] for m in parts) != text:
+            self.fail(f"`{value}` is not a duration such as `90`, `10m` or `1h30m`", param, ctx)
+        seconds = sum(float(m[1]) * _SECONDS[m[2]] for m in parts if m[0])
+        if seconds < 0 or (seconds == 0 and not self._zero):
+            self.fail(f"`{value}` is too short: it must be more than 0", param, ctx)
+        return seconds
+
+
+class Share(click.ParamType):
+    """A share: `5%` or `0.05`."""
+
+    name = "RATE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Between 0 and 1."""
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = math.nan
+        if not 0 <= share <= 1:
+            self.fail(f"`{value}` is not a share such as `5%` or `0.05`", param, ctx)
+        return share
+
+
+class AutoOr(click.ParamType):
+    """`auto` (None), or a value of another kind."""
+
+    def __init__(self, kind: click.ParamType, name: str) -> None:
+        self._kind = kind
+        self.name = f"auto|{name}"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """None for `auto`."""
+        if str(value).strip().lower() == "auto":
+            return "auto"
+        return self._kind.convert(value, param, ctx)
+
+
+AMOUNT = Amount()
+DURATION = Duration()
+WAIT = Duration(zero=True)
+SHARE = Share()

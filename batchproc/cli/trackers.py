@@ -1,0 +1,58 @@
+"""Makes the capacity trackers of a model, charged with what earlier processes sent within the last minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from batchproc.core.capacity import CapacityTracker, DualCapacity
+from batchproc.settings import Limits
+
+
+class SentBefore(Protocol):
+    """Requests of an earlier process: Unix time, model, how many, and their tokens."""
+
+    @property
+    def at(self) -> float:
+        """Unix time."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Which model they went to."""
+        ...
+
+    @property
+    def requests(self) -> int:
+        """How many."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """As charged."""
+        ...
+
+
+def capacity_maker(
+    limits: Limits, sent: Iterable[SentBefore], *, now: Callable[[], float], wall: float
+) -> Callable[[str], DualCapacity]:
+    """A function that makes the trackers of a model. `wall` is Unix time now; a time stamp ahead of it is now."""
+    earlier: dict[str, list[tuple[float, int, int]]] = {}
+    for group in sent:
+        ago_s = max(0.0, wall - group.at)
+        if ago_s < 60 and group.requests:
+            earlier.setdefault(group.model, []).append((ago_s, group.requests, group.tokens))
+
+    def tracker(limit: int | None) -> CapacityTracker | None:
+        return CapacityTracker(limit, now(), burst_s=limits.burst_s) if limit is not None else None
+
+    def capacity(model: str) -> DualCapacity:
+        made = DualCapacity(tracker(limits.rpm), tracker(limits.tpm))
+        for ago_s, requests, tokens in earlier.get(model, ()):
+            if made.requests is not None:
+                made.requests.charged_before(requests, ago_s)
+            if made.tokens is not None:
+                made.tokens.charged_before(tokens, ago_s)
+        return made
+
+    return capacity

@@ -1,0 +1,1 @@
+"""Decides: no clock, no randomness, no files, no network."""

@@ -1,0 +1,1 @@
+"""Runs: the worker pool, the feed, signals."""

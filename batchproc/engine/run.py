@@ -1,0 +1,86 @@
+"""One run from its first line to its last: starts everything, waits, and puts everything away in order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from batchproc.core.scheduler import Halt, HaltKind
+from batchproc.engine.feed import Feed
+from batchproc.engine.pool import Pool
+from batchproc.errors import BatchprocError, UsageError
+from batchproc.ports import Ledger
+
+TICK_S = 0.2
+
+
+class Ending(Struct, frozen=True):
+    """How a run ended: complete, halted, or by an error of its own."""
+
+    complete: bool
+    halt: Halt | None
+    error: BatchprocError | None = None
+
+
+async def run(
+    pool: Pool,
+    feed: Feed,
+    ledger: Ledger,
+    *,
+    tick: Callable[[], None],
+    stop_after_s: float | None = None,
+) -> Ending:
+    """Run to the end. Everything that was collected is written when this returns.
+
+    Raises DiskFailed (in a group of its own) where the disk fails: nothing can be promised then but what was
+    written before.
+    """
+    errors: list[BatchprocError] = []
+    async with asyncio.TaskGroup() as group:
+        group.create_task(ledger.run())
+        feeding = group.create_task(_feed(feed, pool, errors))
+        others = [feeding, group.create_task(_ticking(tick))]
+        if stop_after_s is not None:
+            others.append(group.create_task(_later(stop_after_s, lambda: pool.halt(_time_is_up(stop_after_s)))))
+        await pool.run()
+        for task in others:
+            task.cancel()
+        halted = pool.scheduler.halted
+        complete = feed.ended and not pool.scheduler.queued and not pool.scheduler.in_flight and not pool.left
+        ledger.close(done=complete)
+    error = errors[0] if errors else None
+    return Ending(complete and error is None, halted, error)
+
+
+async def _feed(feed: Feed, pool: Pool, errors: list[BatchprocError]) -> None:
+    try:
+        await feed.run()
+    except BatchprocError as e:
+        errors.append(e)
+        pool.halt(Halt(HaltKind.INPUT, e.message, e.hint))
+    except OSError as e:
+        error = UsageError(f"the input cannot be read on: {e.strerror or e}")
+        errors.append(error)
+        pool.halt(Halt(HaltKind.INPUT, error.message))
+
+
+async def _ticking(tick: Callable[[], None]) -> None:
+    while True:
+        tick()
+        await asyncio.sleep(TICK_S)
+
+
+async def _later(seconds: float, call: Callable[[], None]) -> None:
+    await asyncio.sleep(seconds)
+    call()
+
+
+def _time_is_up(seconds: float) -> Halt:
+    return Halt(
+        HaltKind.STOP_AFTER,
+        f"stopped after {seconds:g} s, as --stop-after says",
+        "run the same command again: it goes on where it stopped",
+    )
+

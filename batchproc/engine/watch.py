@@ -1,0 +1,115 @@
+"""Looks at a run from outside, a few times a second, for those who display it."""
+
+from __future__ import annotations
+
+from batchproc.core.scheduler import Scheduler
+from batchproc.core.stats import Stats
+from batchproc.engine.feed import Feed
+from batchproc.engine.pool import Pool
+from batchproc.events import Event, JobEnded
+from batchproc.ports import Ledger
+from batchproc.snapshot import ModelRate, Snapshot
+
+
+class Watch:
+    """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known."""
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        pool: Pool,
+        feed: Feed,
+        ledger: Ledger,
+        *,
+        now: float,
+        size: int | None,
+        limit: int | None,
+    ) -> None:
+        self.stats = Stats()
+        self.resumed = ledger.totals.succeeded + ledger.totals.failed
+        self.started = now
+        self._scheduler = scheduler
+        self._pool = pool
+        self._feed = feed
+        self._ledger = ledger
+        self._size = size
+        self._limit = limit
+        self._waits: dict[str, float] = {}
+        self._looked_at = now
+
+    def on(self, event: Event) -> None:
+        """Listen to the run."""
+        self.stats.on(event)
+        if type(event) is JobEnded:
+            self.stats.job_ended(event.at)
+
+    def snapshot(self, now: float) -> Snapshot:
+        """The run at this instant."""
+        scheduler, feed, totals = self._scheduler, self._feed, self._ledger.totals
+        done = totals.succeeded + totals.failed
+        total = feed.read if feed.ended else None
+        estimate = self._estimate()
+        waiting_for = self._pool.waiting_for
+        if waiting_for:
+            self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + now - self._looked_at
+        self._looked_at = now
+        rate = self.stats.jobs_per_s(now)
+        known = total if total is not None else estimate
+        out = min(self.stats.out.values(), default=None)
+        return Snapshot(
+            elapsed_s=now - self.started,
+            total=total,
+            total_estimate=estimate,
+            succeeded=totals.succeeded,
+            failed=totals.failed,
+            resumed=self.resumed,
+            in_flight=scheduler.in_flight,
+            queued=scheduler.queued,
+            retrying=scheduler.waiting_retries(),
+            waiting_in_order=self._ledger.order.waiting,
+            requests=self.stats.requests,
+            rate_limited=self.stats.rate_limited,
+            retries=self.stats.retries,
+            input_tokens=totals.input_tokens,
+            output_tokens=totals.output_tokens,
+            models=self._last_minute(now),
+            waiting_for=waiting_for,
+            eta_s=(known - done) / rate if rate and known is not None and known >= done else None,
+            outage_s=now - out if out is not None else None,
+            stopping=self.stats.stopping,
+            checked=feed.checked,
+        )
+
+    def binding(self) -> str:
+        """What the run waited for most, in words; empty if it waited for less than a tenth of its time."""
+        elapsed = max(1e-9, self._looked_at - self.started)
+        why, seconds = max(self._waits.items(), key=lambda item: item[1], default=("", 0.0))
+        return why if seconds > elapsed / 10 else ""
+
+    def means(self, now: float) -> tuple[ModelRate, ...]:
+        """Each model's mean requests and tokens per minute over this run (over a minute, if it was shorter)."""
+        minutes = max(1.0, (now - self.started) / 60)
+        return tuple(
+            ModelRate(name, round(rate.all_requests / minutes), round(rate.all_tokens / minutes), *self._limits(name))
+            for name, rate in self.stats.models.items()
+        )
+
+    def _last_minute(self, now: float) -> tuple[ModelRate, ...]:
+        rates: list[ModelRate] = []
+        for name, rate in self.stats.models.items():
+            rate.forget(now)
+            rates.append(ModelRate(name, rate.requests, rate.tokens, *self._limits(name)))
+        return tuple(rates)
+
+    def _limits(self, model: str) -> tuple[float | None, float | None]:
+        capacity = self._scheduler.model(model).capacity
+        requests, tokens = capacity.requests, capacity.tokens
+        return (requests.limit if requests else None), (tokens.limit if tokens else None)
+
+    def _estimate(self) -> int | None:
+        """Jobs in the input, by how many were in the part that was read."""
+        feed = self._feed
+        if not self._size or not feed.offset:
+            return None
+        estimate = int(feed.read * self._size / feed.offset)
+        return min(estimate, self._limit) if self._limit is not None else estimate

@@ -1,0 +1,69 @@
+"""Every exception batchproc raises on purpose.
+
+    BatchprocError                  1  a bug, unless a subclass says otherwise
+    ├── UsageError                  2  options or settings cannot be used
+    ├── ProviderRefused             4  the provider refuses the whole run (key, quota, closed account)
+    ├── StoppedByGuard              5  a guard stopped the run (--max-wait, --fail-over, --stop-after)
+    ├── FilesDoNotFit               6  the files on disk do not belong to this run
+    │   ├── Locked                  6  another process writes this output
+    │   ├── InputChanged            6  a line that is already answered reads differently now
+    │   └── ForeignOutput           6  the output was not made by this run
+    └── DiskFailed                  7  the disk is full, read-only or failing
+
+Each carries the exit code of the program and, where there is one, a hint: what to type or change next.
+"""
+
+from __future__ import annotations
+
+
+class BatchprocError(Exception):
+    """Base of all errors; `message` says what happened and where, `hint` what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(BatchprocError):
+    """An option, a setting or the input file cannot be used as it is."""
+
+    exit_code = 2
+
+
+class ProviderRefused(BatchprocError):
+    """The provider refuses every request of this run: bad key, money gone, account closed."""
+
+    exit_code = 4
+
+
+class StoppedByGuard(BatchprocError):
+    """A guard the user set (or its default) ended the run early; it can be resumed."""
+
+    exit_code = 5
+
+
+class FilesDoNotFit(BatchprocError):
+    """Output, checkpoint, lock and input do not belong together."""
+
+    exit_code = 6
+
+
+class Locked(FilesDoNotFit):
+    """Another process is writing the same output."""
+
+
+class InputChanged(FilesDoNotFit):
+    """An answered line, or a setting that changes requests, is not what it was."""
+
+
+class ForeignOutput(FilesDoNotFit):
+    """The output file exists and was not made by this run."""
+
+
+class DiskFailed(BatchprocError):
+    """A file could not be written: the disk is full, read-only or failing."""
+
+    exit_code = 7

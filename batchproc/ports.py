@@ -1,0 +1,126 @@
+"""What the engine needs of the world: each of these is implemented once for real and once for tests."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from batchproc.model import Answer, BadJob, Fault, Job, Position, RawLine, Reply, Result
+
+
+class Transport(Protocol):
+    """Sends one body and brings back what came, whatever that is."""
+
+    async def send(self, path: str, body: bytes) -> Reply:
+        """Send to the path below the base URL. Does not raise for what a network or a server can do."""
+        ...
+
+
+class Reader(Protocol):
+    """Understands what a provider answers."""
+
+    def read(self, path: str, reply: Reply, wall: float) -> Answer | Fault:
+        """What a reply means; `wall` is Unix time."""
+        ...
+
+
+class Sink(Protocol):
+    """Takes results and notes of requests; never waits."""
+
+    def put(self, result: Result) -> None:
+        """The result of a job."""
+        ...
+
+    def sent(self, model: str, index: int, tokens: int) -> None:
+        """A request goes out."""
+        ...
+
+    def not_sent(self, index: int) -> None:
+        """The request noted last for this job never reached the server."""
+        ...
+
+
+class ResultSink(Sink, Protocol):
+    """A sink that remembers: it knows which jobs are answered, and where in the input a resume may begin."""
+
+    def has(self, index: int) -> bool:
+        """Whether this job has its result."""
+        ...
+
+    def position(self, position: Position) -> None:
+        """Where a line of the input starts."""
+        ...
+
+
+class Ordered(Protocol):
+    """How many results wait for an earlier one."""
+
+    @property
+    def waiting(self) -> int:
+        """Results that are there and cannot be written yet."""
+        ...
+
+
+class Counts(Protocol):
+    """What the results so far add up to."""
+
+    @property
+    def succeeded(self) -> int:
+        """Jobs with an answer."""
+        ...
+
+    @property
+    def failed(self) -> int:
+        """Jobs that are given up."""
+        ...
+
+    @property
+    def input_tokens(self) -> int:
+        """As the provider reported them."""
+        ...
+
+    @property
+    def output_tokens(self) -> int:
+        """As the provider reported them."""
+        ...
+
+
+class Ledger(ResultSink, Protocol):
+    """The store of a run, as the engine sees it."""
+
+    @property
+    def totals(self) -> Counts:
+        """Of every result that is there."""
+        ...
+
+    @property
+    def order(self) -> Ordered:
+        """What waits."""
+        ...
+
+    async def run(self) -> None:
+        """Write what is put, until closed."""
+        ...
+
+    def close(self, *, done: bool = False) -> None:
+        """Let `run` end once everything is written."""
+        ...
+
+
+class Parser(Protocol):
+    """Understands a line of the input."""
+
+    def parse(self, raw: RawLine) -> Job | BadJob:
+        """Never raises for what a line can contain."""
+        ...
+
+
+class Weigher(Protocol):
+    """Counts tokens."""
+
+    def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+        """Input tokens, and the job's own maximum of output tokens (None if it names none)."""
+        ...
+
+    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+        """The same, off the event loop."""
+        ...

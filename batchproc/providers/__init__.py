@@ -1,0 +1,1 @@
+"""Translates between APIs and batchproc."""

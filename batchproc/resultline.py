@@ -1,0 +1,160 @@
+"""The output line of a job: how it is written, and what can be read back from it.
+
+    {"id": "batch_req_…", "custom_id": "…", "index": k, "response": …, "error": …, "attempts": n, "metadata": …}
+
+A superset of the OpenAI Batch API's output line. The id is made of the digest of the job's input line and
+its index, so it is the same after a resume, and a written line tells which input line it answers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from batchproc import jsontext
+from batchproc.model import NO_USAGE, Answer, BadJob, Fault, Job, Result, Usage
+from batchproc.usage import UsageFields, usage_of
+
+_encode = msgspec.json.Encoder().encode
+_MOST_TEXT = 64_000  # bytes of an answer that is not JSON kept in a failed line
+
+
+def request_id(index: int, digest: bytes) -> str:
+    """The `id` of a job's output line."""
+    return f"batch_req_{digest.hex()}{index:08x}"
+
+
+def _line(job: Job | BadJob, response: bytes, error: bytes, attempts: int) -> bytes:
+    tail = b', "metadata": ' + job.metadata if job.metadata is not None else b""
+    return b'{"id": "%s", "custom_id": %s, "index": %d, "response": %s, "error": %s, "attempts": %d%s}\n' % (
+        request_id(job.index, job.digest).encode(),
+        _encode(job.custom_id),
+        job.index,
+        response,
+        error,
+        attempts,
+        tail,
+    )
+
+
+def _response(status: int, request_id: str | None, body: bytes) -> bytes:
+    return b'{"status_code": %d, "request_id": %s, "body": %s}' % (status, _encode(request_id), body)
+
+
+def _error(code: str, message: str) -> bytes:
+    return b'{"code": %s, "message": %s}' % (_encode(code), _encode(message))
+
+
+def answered(job: Job, answer: Answer, attempts: int) -> Result:
+    """The result of a job that succeeded after so many requests."""
+    response = _response(answer.status, answer.request_id, answer.body)
+    return Result(
+        job.index, job.digest, _line(job, response, b"null", attempts), None, job.line, "", answer.usage
+    )
+
+
+def failed(job: Job, fault: Fault, attempts: int, *, code: str | None = None, message: str | None = None) -> Result:
+    """The result of a job that is given up; `code` and `message` replace the fault's own where given."""
+    code, message = code or fault.code, message or fault.message
+    response = b"null"
+    if fault.status:
+        response = _response(fault.status, fault.request_id, _body(fault.body))
+    line = _line(job, response, _error(code, message), attempts)
+    return Result(job.index, job.digest, line, code, job.line, message)
+
+
+def unsent(job: Job | BadJob, code: str, message: str, attempts: int = 0) -> Result:
+    """The result of a job that fails without (another) request."""
+    line = _line(job, b"null", _error(code, message), attempts)
+    return Result(job.index, job.digest, line, code, job.line, message)
+
+
+def refused(bad: BadJob) -> Result:
+    """The result of a line that cannot be sent; its message names the physical line."""
+    return unsent(bad, bad.code, f"line {bad.line}: {bad.message}")
+
+
+_ANY = msgspec.json.Decoder(Raw)
+
+
+def _body(body: bytes) -> bytes:
+    """A failed answer's body: itself where it is JSON, else a string of its first 64 kB."""
+    if len(body) <= 1 << 20:
+        try:
+            jsontext.decode(body, _ANY)
+        except jsontext.NotJson:
+            pass
+        else:
+            return jsontext.one_line(body)
+    return _encode(body[:_MOST_TEXT].decode("utf-8", "replace"))
+
+
+class Seen(Struct, frozen=True, gc=False):
+    """What a written line says about its job. `digest` is None for an id that batchproc did not make."""
+
+    index: int
+    digest: bytes | None
+    code: str | None
+    message: str
+    usage: Usage
+
+
+class _Body(Struct, gc=False):
+    usage: Any = None
+
+
+class _Response(Struct, gc=False):
+    body: Raw = Raw(b"null")
+
+
+class _Error(Struct, gc=False):
+    code: str = ""
+    message: str = ""
+
+
+class _Written(Struct, gc=False):
+    id: str
+    custom_id: str
+    index: int
+    response: _Response | None
+    error: _Error | None
+
+
+_WRITTEN = msgspec.json.Decoder(_Written)
+_BODY = msgspec.json.Decoder(_Body)
+_ID = re.compile(r"batch_req_([0-9a-f]{16})([0-9a-f]{8,})")
+_PREFIX = re.compile(rb'\{"id": "batch_req_([0-9a-f]{16})')
+
+
+def digest_in(line: bytes) -> bytes | None:
+    """The digest of the input line that an output line answers, without reading the rest of it."""
+    m = _PREFIX.match(line)
+    return bytes.fromhex(m[1].decode()) if m else None
+
+
+def read_line(line: bytes) -> Seen | None:
+    """Read a written line back; None if it is not a whole, valid output line."""
+    try:
+        w = jsontext.decode(line, _WRITTEN)
+    except jsontext.NotJson:
+        return None
+    m = _ID.fullmatch(w.id)
+    digest = bytes.fromhex(m[1]) if m else None
+    if m and int(m[2], 16) != w.index:
+        return None
+    if w.error is not None:
+        return Seen(w.index, digest, w.error.code, w.error.message, NO_USAGE)
+    return Seen(w.index, digest, None, "", _usage(w.response))
+
+
+def _usage(response: _Response | None) -> Usage:
+    if response is None:
+        return NO_USAGE
+    try:
+        usage = jsontext.decode(bytes(response.body), _BODY).usage
+        return usage_of(msgspec.convert(usage, UsageFields)) if isinstance(usage, dict) else NO_USAGE
+    except (jsontext.NotJson, msgspec.ValidationError):
+        return NO_USAGE

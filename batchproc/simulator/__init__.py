@@ -1,0 +1,14 @@
+"""The simulated provider: an OpenAI-like server on loopback that enforces limits by its own count.
+
+It is the judge of the client, so it imports nothing of the client but `batchproc.errors`.
+
+    windows   one limit over one window, pure          limits    the four limits of a model, both or neither
+    asked     what a request body asks for             charge    what it costs against the token limits
+    answers   the body of an answer                    refusals  error bodies and headers, word for word
+    faults    what goes wrong, and when                latency   how long an answer takes
+    settings  every option, validated                  provider  all of the above as one pure function of time
+    server    the provider behind HTTP                 mischief  answers that break the wire
+    ledger    one line per request received            embedded  the server as a child process
+
+`provider` and what it uses read no clock and no random numbers, so they work in virtual time too.
+"""

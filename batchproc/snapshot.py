@@ -1,0 +1,81 @@
+"""What a run looks like at one instant, and what is left to say at its end: plain records for whoever displays."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class ModelRate(Struct, frozen=True):
+    """One model over the last minute. Limits per minute, None where there is none or it is not known yet."""
+
+    model: str
+    requests: int
+    tokens: int
+    request_limit: float | None
+    token_limit: float | None
+
+
+class Snapshot(Struct, frozen=True):
+    """A run at one instant. Times in seconds."""
+
+    elapsed_s: float
+    total: int | None  # jobs in the input; None while it is not known
+    total_estimate: int | None  # from the size of the file, where the total is not known
+    succeeded: int
+    failed: int
+    resumed: int  # of these, answered by earlier runs
+    in_flight: int
+    queued: int  # read, not in flight
+    retrying: int  # of these, waiting to be sent again
+    waiting_in_order: int  # answered, waiting for an earlier job before they can be written
+    requests: int  # sent in this run
+    rate_limited: int  # 429s in this run
+    retries: int
+    input_tokens: int
+    output_tokens: int
+    models: tuple[ModelRate, ...]
+    waiting_for: str  # what holds the next request back, in words; empty if nothing does
+    eta_s: float | None
+    outage_s: float | None  # how long the server has been out
+    stopping: str  # why the run ends early; empty if it does not
+    checked: int | None = None  # lines of the input compared so far, while a resume checks them
+
+    @property
+    def done(self) -> int:
+        """Jobs that have their result."""
+        return self.succeeded + self.failed
+
+
+class ErrorGroup(Struct, frozen=True):
+    """Jobs that failed with one code; `line` is the input line of the first (0: not known)."""
+
+    code: str
+    count: int
+    line: int
+    message: str
+
+
+class Summary(Struct, frozen=True):
+    """The last words of a run. `total` is None where the input was not read to its end."""
+
+    verdict: str  # one line
+    exit_code: int
+    total: int | None
+    succeeded: int
+    failed: int
+    not_run: int | None
+    resumed: int
+    elapsed_s: float
+    requests: int
+    retries: int
+    rate_limited: int
+    input_tokens: int
+    output_tokens: int
+    models: tuple[ModelRate, ...]  # here: means over this run, per minute
+    binding: str  # which limit held the run back, in words; empty if none
+    errors: tuple[ErrorGroup, ...]  # most frequent first
+    output: str
+    checkpoint: str | None
+    next_command: str | None  # what to type next
+    error: str | None = None  # for an `error:` line
+    hint: str | None = None

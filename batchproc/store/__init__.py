@@ -1,0 +1,1 @@
+"""Remembers: input, output, checkpoint, lock."""

@@ -1,0 +1,111 @@
+"""A file that only grows: group writes in, one fsync when asked, and what was half written is cut again."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+import aiofiles
+
+from batchproc.errors import DiskFailed
+
+_HINTS = {
+    errno.ENOSPC: "free some space, then run the same command again: it goes on where it stopped",
+    errno.EDQUOT: "the quota is used up: free some space, then run the same command again",
+    errno.EROFS: "the file system is read-only: choose another place with `-o`",
+    errno.EACCES: "choose a folder you may write to with `-o`",
+    errno.EPERM: "choose a folder you may write to with `-o`",
+    errno.EIO: "the disk reports errors: check it, then run the same command again",
+}
+
+
+def disk_failed(doing: str, path: str, error: OSError) -> NoReturn:
+    """Raise DiskFailed for an OSError: what was being done, to which file, and what to do next."""
+    hint = _HINTS.get(error.errno or 0, "mend it, then run the same command again: it goes on where it stopped")
+    raise DiskFailed(f"{doing} `{path}` failed: {error.strerror or error}", hint) from error
+
+
+def sync_folder(path: str) -> None:
+    """Make a rename or a new file in the folder of `path` durable (nothing to do on Windows)."""
+    if os.name == "nt":
+        return
+    try:
+        fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        return
+    try:
+        os.fsync(fd)
+    except OSError:
+        pass  # some network file systems refuse it; the rename itself has been done
+    finally:
+        os.close(fd)
+
+
+class AppendFile:
+    """An append-only file, written through aiofiles in the threads of `executor`.
+
+    `size` is the length of what was written whole. Errors are raised as DiskFailed.
+    """
+
+    def __init__(self, path: str, file: Any, size: int, executor: ThreadPoolExecutor, durable: bool = True) -> None:
+        self.path = path
+        self.size = size
+        self._file = file
+        self.executor = executor
+        self._durable = durable
+
+    @classmethod
+    async def open(cls, path: str, executor: ThreadPoolExecutor, size: int | None = None) -> AppendFile:
+        """Open for appending, created if missing; `size` cuts the file to that length first."""
+        try:
+            if size is not None and os.path.exists(path) and os.path.getsize(path) > size:
+                os.truncate(path, size)
+            new = not os.path.exists(path)
+            file = await aiofiles.open(path, "a+b", buffering=0, executor=executor)
+            if new:
+                sync_folder(path)
+            return cls(path, file, os.path.getsize(path), executor)
+        except OSError as e:
+            disk_failed("opening", path, e)
+
+    @property
+    def fd(self) -> int:
+        """The descriptor, for reading back and for fsync."""
+        return int(self._file.fileno())
+
+    async def append(self, data: bytes) -> int:
+        """Write all of `data`; returns the offset at which it begins."""
+        start = self.size
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[await self._file.write(view) :]
+        except OSError as e:
+            self._cut(start)
+            disk_failed("writing", self.path, e)
+        self.size = start + len(data)
+        return start
+
+    async def sync(self) -> None:
+        """Make what was written durable. Runs beside further writes."""
+        if not self._durable:
+            return
+        try:
+            await asyncio.get_running_loop().run_in_executor(self.executor, os.fsync, self.fd)
+        except OSError as e:
+            disk_failed("syncing", self.path, e)
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._file.close()
+
+    def _cut(self, size: int) -> None:
+        if not self._durable:
+            return
+        try:
+            os.ftruncate(self.fd, size)
+        except OSError:
+            pass  # the next run cuts the torn line

@@ -1,0 +1,190 @@
+"""Open the job file: plain, gzip, zstd, or a pipe. What it is, is read from its first bytes, not its name."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import queue
+import stat
+import sys
+import threading
+import zlib
+from pathlib import Path
+from typing import IO, Any, cast
+
+import aiofiles
+from msgspec import Struct
+
+from batchproc.errors import UsageError
+from batchproc.store.lines import BLOCK, Blocks
+
+_GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class InputIdentity(Struct, frozen=True, gc=False):
+    """Size, time and inode of a plain file: unchanged means that it can be entered in the middle."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+
+
+class Opened(Struct, frozen=True):
+    """An open input. `identity` is None for what cannot be entered in the middle (pipe, compressed).
+
+    `size` is the bytes on disk where known, `fd` the descriptor for reading single lines again, or None.
+    """
+
+    blocks: Blocks
+    identity: InputIdentity | None
+    size: int | None
+    fd: int | None
+
+
+class _FileBlocks:
+    """A plain file, read in large blocks by aiofiles."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    async def read(self) -> bytes:
+        return cast(bytes, await self._file.read(BLOCK))
+
+    async def close(self) -> None:
+        await self._file.close()
+
+
+class _ThreadBlocks:
+    """A blocking reader served by a daemon thread of its own, one read at a time.
+
+    A thread of a pool would be joined when the program ends: a pipe that stays silent would then keep
+    an interrupted run from ending.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._asked: queue.SimpleQueue[asyncio.Future[bytes] | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._serve, name="batchproc-input", daemon=True).start()
+
+    async def read(self) -> bytes:
+        future: asyncio.Future[bytes] = self._loop.create_future()
+        self._asked.put(future)
+        try:
+            return await future
+        except (EOFError, OSError, zlib.error) as e:
+            raise UsageError(f"the input is damaged or cut short: {e}") from e
+        except Exception as e:
+            if type(e).__module__.startswith("zstandard"):
+                raise UsageError(f"the input is damaged or cut short: {e}") from e
+            raise
+
+    async def close(self) -> None:
+        self._asked.put(None)
+
+    def _serve(self) -> None:
+        while (future := self._asked.get()) is not None:
+            try:
+                block = self._read()
+            except BaseException as e:  # noqa: BLE001 - handed to the one who waits
+                self._answer(future, None, e)
+            else:
+                self._answer(future, block, None)
+
+    def _read(self) -> bytes:
+        read1 = getattr(self._file, "read1", None)
+        return cast(bytes, read1(BLOCK) if read1 is not None else self._file.read(BLOCK))
+
+    def _answer(self, future: asyncio.Future[bytes], block: bytes | None, error: BaseException | None) -> None:
+        def settle() -> None:
+            if future.cancelled():
+                return
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(block or b"")
+
+        try:
+            self._loop.call_soon_threadsafe(settle)
+        except RuntimeError:
+            pass  # the loop is closed: nobody waits any more
+
+
+class _Prefixed:
+    """A stream whose first bytes were read already to see what it is."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self._head, self._rest = head, rest
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            head, self._head = (self._head, b"") if size < 0 else (self._head[:size], self._head[size:])
+            return head + (self._rest.read() if size < 0 else b"")
+        return self._rest.read(size)
+
+    def close(self) -> None:
+        self._rest.close()
+
+
+def check_input(name: str) -> None:
+    """Raise UsageError if `name` cannot be a job file: missing, a directory, unreadable."""
+    if name == "-":
+        return
+    path = Path(name)
+    if path.is_dir():
+        raise UsageError(f"`{name}` is a directory, not a job file", "name a .jsonl file, or `-` for standard input")
+    if not path.exists():
+        raise UsageError(f"there is no file `{name}`", "check the name; `-` reads from standard input")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"`{name}` cannot be read: permission denied")
+
+
+def identity_of(name: str) -> InputIdentity | None:
+    """The identity of a plain file by its name, without opening it; None where it has none."""
+    if name == "-":
+        return None
+    st = os.stat(name)
+    if not stat.S_ISREG(st.st_mode):
+        return None
+    return InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
+
+
+async def open_input(name: str, offset: int = 0) -> Opened:
+    """Open the job file, at byte `offset` where it is a plain file.
+
+    Raises UsageError where it cannot be opened.
+    """
+    check_input(name)
+    try:
+        raw: IO[bytes] = sys.stdin.buffer.raw if name == "-" else open(name, "rb", buffering=0)  # type: ignore[attr-defined]  # noqa: SIM115, ASYNC230
+    except OSError as e:
+        raise UsageError(f"`{name}` cannot be opened: {e.strerror}") from e
+    st = os.fstat(raw.fileno())
+    regular = stat.S_ISREG(st.st_mode)
+    if regular and raw.seekable():
+        start = raw.tell()
+        head = os.pread(raw.fileno(), 4, start)
+    else:
+        head = raw.read(4) or b""
+    if head.startswith((_GZIP, _ZSTD)):
+        stream = cast(IO[bytes], raw if regular else _Prefixed(head, raw))
+        return Opened(_ThreadBlocks(_decompressed(head, stream)), None, None, None)
+    if regular:
+        if name == "-":
+            return Opened(_ThreadBlocks(raw), None, st.st_size, None)
+        raw.close()
+        file = await aiofiles.open(name, "rb", buffering=0)
+        await file.seek(offset)
+        identity = InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
+        return Opened(_FileBlocks(file), identity, st.st_size, file.fileno())
+    return Opened(_ThreadBlocks(cast(IO[bytes], _Prefixed(head, raw))), None, None, None)
+
+
+def _decompressed(head: bytes, stream: IO[bytes]) -> IO[bytes]:
+    if head.startswith(_GZIP):
+        return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
+    import zstandard
+
+    return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))

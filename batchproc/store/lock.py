@@ -1,0 +1,132 @@
+"""One process per output: an advisory lock on `OUTPUT.lock`, and a heartbeat where locks do not work.
+
+The file holds host, process id and start time of its owner as JSON. On file systems without working locks
+(some network ones) its modification time, renewed every few seconds, says whether the owner lives.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from batchproc.errors import Locked
+from batchproc.store.files import disk_failed
+
+HEARTBEAT_S = 5.0
+STALE_S = 30.0
+
+
+class Owner(Struct, frozen=True):
+    """Who holds a lock. `since` is Unix time."""
+
+    host: str
+    pid: int
+    since: float
+
+
+class OutputLock:
+    """The lock of one output file. `beat` renews the heartbeat; call it every HEARTBEAT_S seconds."""
+
+    def __init__(self, output: str) -> None:
+        self.path = output + ".lock"
+        self._output = output
+        self._fd = -1
+
+    def acquire(self, *, break_lock: bool = False) -> None:
+        """Take the lock. Raises Locked, naming the owner, or DiskFailed."""
+        while True:
+            try:
+                fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as e:
+                disk_failed("creating", self.path, e)
+            got = _try_lock(fd)
+            if got is None and not break_lock:  # locks do not work here: the heartbeat decides
+                age = time.time() - os.fstat(fd).st_mtime
+                got = not (os.fstat(fd).st_size and 0 <= age < STALE_S)
+            if got is False and not break_lock:
+                owner = _owner(fd)
+                os.close(fd)
+                raise Locked(
+                    f"`{self._output}` is being written by another batchproc ({_describe(owner)})",
+                    "wait for it or stop it; `--break-lock` takes over if you are sure that it is gone",
+                )
+            if self._is_current(fd):
+                break
+            os.close(fd)  # its owner removed the file while this process waited: take the new one
+        self._fd = fd
+        me = Owner(socket.gethostname(), os.getpid(), time.time())
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, msgspec.json.encode(me) + b"\n", 0)
+        except OSError as e:
+            disk_failed("writing", self.path, e)
+
+    def beat(self) -> None:
+        """Renew the heartbeat."""
+        if self._fd >= 0:
+            try:
+                os.utime(self._fd if os.utime in os.supports_fd else self.path)
+            except OSError:
+                pass  # a heartbeat that cannot be written must not end a run
+
+    def release(self) -> None:
+        """Give the lock back and remove its file."""
+        if self._fd < 0:
+            return
+        try:
+            if self._is_current(self._fd):
+                os.unlink(self.path)
+        except OSError:
+            pass  # a stale lock file does no harm: nobody holds it
+        os.close(self._fd)
+        self._fd = -1
+
+    def _is_current(self, fd: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(self.path))
+        except FileNotFoundError:
+            return False
+
+
+def _try_lock(fd: int) -> bool | None:
+    """True: locked. False: somebody else holds it. None: this file system has no locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return _try_lock_windows(fd)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        return False if e.errno in (errno.EAGAIN, errno.EACCES, errno.EWOULDBLOCK) else None
+    return True
+
+
+def _try_lock_windows(fd: int) -> bool | None:
+    import msvcrt
+
+    windows: Any = msvcrt
+    try:
+        os.lseek(fd, 1 << 30, os.SEEK_SET)  # beyond the text, which others must be able to read
+        windows.locking(fd, windows.LK_NBLCK, 1)
+    except OSError as e:
+        return False if e.errno in (errno.EACCES, errno.EDEADLK) else None
+    return True
+
+
+def _owner(fd: int) -> Owner | None:
+    try:
+        return msgspec.json.decode(os.pread(fd, 4096, 0), type=Owner)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def _describe(owner: Owner | None) -> str:
+    if owner is None:
+        return "its process is not known"
+    return f"process {owner.pid} on {owner.host}"

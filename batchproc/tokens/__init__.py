@@ -1,0 +1,1 @@
+"""Weighs: how many tokens a request needs."""

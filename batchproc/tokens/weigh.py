@@ -1,0 +1,58 @@
+"""What the reader calls for every job: input tokens and output cap from one look at the body."""
+
+from __future__ import annotations
+
+from batchproc.tokens.body import read
+from batchproc.tokens.count import by_bytes, count_body, rule_for
+from batchproc.tokens.output import output_cap
+
+INLINE_BYTES = 16_384  # counted in 1 to 4 ms at the most; a longer body would hold up an event loop
+
+
+class Weigher:
+    """Weighs requests; `fallbacks` says how many of them had to be weighed by their bytes.
+
+    With `exact=False` every body weighs ceil(bytes / 4), without a look inside and without a cap: for runs
+    without a token limit, where nothing reads the weight. Those are not fallbacks.
+    """
+
+    def __init__(self, exact: bool) -> None:
+        self.exact = exact
+        self.fallbacks = 0
+
+    def preload(self, model: str) -> None:
+        """Load the model's encoding (about 0.3 s, once for each encoding): before an event loop runs.
+
+        Raises BatchprocError if the rank file in the package is damaged.
+        """
+        if self.exact:
+            rule_for(model)
+
+    def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+        """(input tokens, output cap or None) of a body, at once; meant for up to `INLINE_BYTES`."""
+        if not self.exact:
+            return by_bytes(len(body)), None
+        tokens, cap = _weigh(path, model, body)
+        if tokens is None:
+            self.fallbacks += 1
+            tokens = by_bytes(len(body))
+        return tokens, cap
+
+    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+        """The same in a thread, so that the event loop goes on: tiktoken counts without holding the GIL."""
+        if not self.exact:
+            return by_bytes(len(body)), None
+        import asyncio
+
+        tokens, cap = await asyncio.to_thread(_weigh, path, model, body)
+        if tokens is None:
+            self.fallbacks += 1
+            tokens = by_bytes(len(body))
+        return tokens, cap
+
+
+def _weigh(path: str, model: str, body: bytes) -> tuple[int | None, int | None]:
+    parsed = read(body)
+    if parsed is None:
+        return None, None
+    return count_body(path, parsed, model), output_cap(path, parsed)

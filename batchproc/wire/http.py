@@ -1,0 +1,107 @@
+"""The wire: one aiohttp session, prepared so that nothing is built twice for each request."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from batchproc.model import Reply, Trouble
+
+MOST_BODY = 256 << 20  # bytes, after decompression
+_MOST_HEADER = 64 << 10
+_NO_HEADERS: dict[str, str] = {}
+
+
+class HttpTransport:
+    """Sends bodies to URLs. Never raises for what a network or a server can do: that comes back in the Reply.
+
+    `timeout_s` is the deadline of one attempt as a whole, connecting and reading included, so that a server
+    that drips a byte at a time is given up too. Redirects are not followed; cookies are not kept.
+    """
+
+    def __init__(self, *, url_for: Callable[[str], str], headers: Mapping[str, str], timeout_s: float) -> None:
+        self._url_for = url_for
+        self._urls: dict[str, URL] = {}
+        self._headers = CIMultiDict(headers)
+        self._timeout_s = timeout_s
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Open the session; call it inside the running loop."""
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=None, sock_connect=min(30.0, self._timeout_s)),
+            trust_env=True,
+            max_line_size=_MOST_HEADER,
+            max_field_size=_MOST_HEADER,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def send(self, path: str, body: bytes) -> Reply:
+        """Post `body` and read the whole answer."""
+        if self._session is None:
+            raise RuntimeError("the transport is not open")
+        url = self._urls.get(path)
+        if url is None:
+            url = self._urls[path] = URL(self._url_for(path), encoded=True)
+        try:
+            async with self._session.post(
+                url, data=body, headers=self._headers, allow_redirects=False
+            ) as response:
+                data = await self._read(response)
+                if data is None:
+                    response.close()
+                    return _trouble(Trouble.TOO_LARGE, f"the answer is larger than {MOST_BODY >> 20} MiB")
+                return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, data)
+        except aiohttp.ServerTimeoutError as e:
+            if isinstance(e, aiohttp.ConnectionTimeoutError):
+                return _trouble(Trouble.CONNECT, f"no connection to {_host(url)}: timed out")
+            return _trouble(Trouble.TIMEOUT, f"no whole answer within {self._timeout_s:g} s")
+        except TimeoutError:
+            return _trouble(Trouble.TIMEOUT, f"no whole answer within {self._timeout_s:g} s")
+        except aiohttp.ClientConnectorError as e:
+            return _trouble(Trouble.CONNECT, f"no connection to {_host(url)}: {_why(e.os_error)}")
+        except aiohttp.ClientHttpProxyError as e:
+            return _trouble(Trouble.CONNECT, f"the proxy refuses the connection: {e.status} {e.message}")
+        except (aiohttp.ClientError, ConnectionError, ValueError) as e:
+            return _trouble(Trouble.BROKEN, f"the connection to {_host(url)} broke: {type(e).__name__}")
+
+    @staticmethod
+    async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+        """The body, decompressed; None if it is over the cap."""
+        length = response.content_length
+        if length is not None and length < 1 << 20 and "Content-Encoding" not in response.headers:
+            return await response.read()
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > MOST_BODY:
+                return None
+        return b"".join(chunks)
+
+
+def _trouble(trouble: Trouble, detail: str) -> Reply:
+    return Reply(0, _NO_HEADERS, b"", trouble, detail)
+
+
+def _host(url: URL) -> str:
+    return f"{url.host}:{url.port}"
+
+
+def _why(error: OSError) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the name is not known"
+    return error.strerror or str(error) or type(error).__name__
+
