@@ -87,7 +87,5 @@ class Note(Struct, frozen=True, gc=False):
     text: str
 
 
-Event: TypeAlias = (
-    RequestSent | RequestEnded | JobEnded | JobRequeued | OutageBegan | OutageEnded | Stopping | Note
-)
+Event: TypeAlias = RequestSent | RequestEnded | JobEnded | JobRequeued | OutageBegan | OutageEnded | Stopping | Note
 Observer: TypeAlias = Callable[[Event], None]

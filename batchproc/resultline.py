@@ -51,9 +51,7 @@ def _error(code: str, message: str) -> bytes:
 def answered(job: Job, answer: Answer, attempts: int) -> Result:
     """The result of a job that succeeded after so many requests."""
     response = _response(answer.status, answer.request_id, answer.body)
-    return Result(
-        job.index, job.digest, _line(job, response, b"null", attempts), None, job.line, "", answer.usage
-    )
+    return Result(job.index, job.digest, _line(job, response, b"null", attempts), None, job.line, "", answer.usage)
 
 
 def failed(job: Job, fault: Fault, attempts: int, *, code: str | None = None, message: str | None = None) -> Result:

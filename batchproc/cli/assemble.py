@@ -14,7 +14,8 @@ from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.firstlook import FIRST, look
 from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
-from batchproc.core.scheduler import Policy, Scheduler
+from batchproc.core.modelqueue import Policy
+from batchproc.core.scheduler import Scheduler
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
 from batchproc.engine.run import run
@@ -35,7 +36,7 @@ from batchproc.store.recover import answered_digests, has_lines
 from batchproc.tokens.output import LearntOutput
 from batchproc.tokens.weigh import Weigher
 from batchproc.ui.progress import Progress
-from batchproc.wire.http import HttpTransport
+from batchproc.wire.http import HttpTransport, proxy_for
 
 
 class Run:
@@ -75,9 +76,7 @@ class Run:
 
     async def _execute(self) -> Summary:
         settings = self._settings
-        parser = JobParser(
-            endpoint=settings.endpoint, model=settings.model, strip_v1=settings.base_url.endswith("/v1")
-        )
+        parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=settings.base_url.endswith("/v1"))
         opened, lines, first = await self._begin(parser)
         try:
             store = await self._store(opened)
@@ -139,7 +138,10 @@ class Run:
         base_url = await asyncio.to_thread(self._base_url)
         provider = OpenAI(base_url, self._key, self._headers)
         transport = HttpTransport(
-            url_for=provider.url, headers=provider.headers(), timeout_s=settings.timeout_s
+            url_for=provider.url,
+            headers=provider.headers(),
+            timeout_s=settings.timeout_s,
+            proxy=proxy_for(base_url) if settings.provider != "simulated" else None,
         )
         scheduler = Scheduler(
             self._policy(),
@@ -164,9 +166,7 @@ class Run:
             store.store.unanswered,
         )
         feed = Feed(lines, earlier, parser, weigher, store.store, scheduler, pool, limit=settings.limit)
-        watch = Watch(
-            scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit
-        )
+        watch = Watch(scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit)
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
 
@@ -243,9 +243,7 @@ class Run:
                 await asyncio.to_thread(weigher.preload, model)
 
 
-async def _chained(
-    seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]
-) -> AsyncIterator[list[RawLine]]:
+async def _chained(seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]) -> AsyncIterator[list[RawLine]]:
     for batch in seen:
         yield batch
     async for batch in rest:

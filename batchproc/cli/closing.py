@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
-from batchproc.core.scheduler import Halt, HaltKind
+from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
 from batchproc.settings import RunSettings

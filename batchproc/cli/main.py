@@ -42,7 +42,9 @@ class Lazy(click.Group):
         return command
 
 
-@click.command(cls=Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.command(
+    cls=Lazy, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(__version__, "-V", "--version", message="batchproc %(version)s")
 def cli() -> None:
     """Send a file of LLM requests, under the provider's limits, and get the answers in order.

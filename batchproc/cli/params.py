@@ -14,7 +14,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|min|h|d|)")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class Amount(click.ParamType):
+class Amount(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
     """A whole number of at least 1, which may be written `3500`, `3.5k`, or `2m`."""
 
     name = "N"
@@ -32,7 +32,7 @@ class Amount(click.ParamType):
         return int(amount)
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
     """Seconds, or a number with a unit: `90`, `10m`, `1h30m`."""
 
     name = "SECONDS"
@@ -54,7 +54,7 @@ class Duration(click.ParamType):
         return seconds
 
 
-class Share(click.ParamType):
+class Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
     """A share: `5%` or `0.05`."""
 
     name = "RATE"
@@ -73,10 +73,10 @@ class Share(click.ParamType):
         return share
 
 
-class AutoOr(click.ParamType):
+class AutoOr(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
     """`auto` (None), or a value of another kind."""
 
-    def __init__(self, kind: click.ParamType, name: str) -> None:
+    def __init__(self, kind: Any, name: str) -> None:
         self._kind = kind
         self.name = f"auto|{name}"
 

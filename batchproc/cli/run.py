@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -12,6 +13,8 @@ from batchproc.cli.connect import base_url_of, extra_headers, key_of
 from batchproc.cli.params import AMOUNT, DURATION, SHARE, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.settings import Limits, RunSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _EPILOG = """\b
 Examples:
@@ -25,7 +28,7 @@ Exit codes: 0 all succeeded, 3 some jobs failed, 2 usage, 4 refused by the provi
 """
 
 
-def _option(*names: str, **kwargs: Any) -> Any:
+def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """An option that may also come from the environment: `--max-wait` from BATCHPROC_MAX_WAIT."""
     long = next(n for n in names if n.startswith("--")).split("/")[0]
     variable = "BATCHPROC_" + long.removeprefix("--").replace("-", "_").upper()

@@ -43,10 +43,14 @@ class CapacityTracker:
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 if now. More than a whole bucket waits for a full one."""
         passed = max(0.0, now - self._at)
-        lack = max(
-            min(amount, self.limit) - self._level,
-            min(amount, self.burst) - self._burst_level,
-        ) / self.rate - passed
+        lack = (
+            max(
+                min(amount, self.limit) - self._level,
+                min(amount, self.burst) - self._burst_level,
+            )
+            / self.rate
+            - passed
+        )
         return lack if lack > 1e-9 else 0.0
 
     def take(self, amount: float, now: float) -> None:

@@ -22,134 +22,31 @@ lowest index goes first, so a large job cannot be starved by small ones behind i
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
-from typing import Protocol
-
-from msgspec import Struct
 
 from batchproc.core import retry
 from batchproc.core.capacity import DualCapacity
 from batchproc.core.concurrency import MOST, Window
+from batchproc.core.decisions import (
+    DONE,
+    IDLE,
+    Done,
+    Ended,
+    Grant,
+    Halt,
+    HaltKind,
+    Idle,
+    Left,
+    Requeued,
+    Unsent,
+    Wait,
+)
 from batchproc.core.lane import Lane, Ticket
+from batchproc.core.modelqueue import Learner, ModelQueue, Policy
 from batchproc.model import Answer, Demand, Fault, FaultKind, Job
 
 _NO_MODEL = 20  # answers «no such model», and no others, after which the run stops
 _TIMED_OUT = 5  # first jobs of a lane that all time out, after which the run stops
-
-
-class HaltKind(enum.Enum):
-    """Why a run stops before its end."""
-
-    REFUSED = "refused by the provider"
-    MAX_WAIT = "waited longer than --max-wait"
-    FAIL_OVER = "too many failures"
-    STOP_AFTER = "--stop-after"
-    TIMEOUTS = "nothing but time-outs"
-    INTERRUPTED = "interrupted"
-    INPUT = "the input cannot be read on"
-
-
-class Halt(Struct, frozen=True):
-    """Send nothing any more."""
-
-    kind: HaltKind
-    message: str
-    hint: str | None = None
-
-
-class Grant(Struct, frozen=True, gc=False):
-    """Send this job now."""
-
-    ticket: Ticket
-
-
-class Unsent(Struct, frozen=True, gc=False):
-    """The job fails without (another) request."""
-
-    ticket: Ticket
-    code: str
-    message: str
-
-
-class Wait(Struct, frozen=True, gc=False):
-    """Nothing may be sent for `seconds`; `why` is for people."""
-
-    seconds: float
-    why: str
-
-
-class Idle(Struct, frozen=True):
-    """Nothing to send until something happens."""
-
-
-class Done(Struct, frozen=True):
-    """No job is left."""
-
-
-class Ended(Struct, frozen=True, gc=False):
-    """The job has its result: an Answer, or the Fault it is given up for, with code and message of our own."""
-
-    ticket: Ticket
-    outcome: Answer | Fault
-    code: str | None = None
-    message: str | None = None
-
-
-class Requeued(Struct, frozen=True, gc=False):
-    """The job is sent again after `wait_s`."""
-
-    ticket: Ticket
-    fault: Fault
-    wait_s: float
-
-
-class Left(Struct, frozen=True, gc=False):
-    """The job stays unanswered."""
-
-    ticket: Ticket
-    fault: Fault
-
-
-IDLE, DONE = Idle(), Done()
-
-
-class Learner(Protocol):
-    """Learns how many output tokens a model's answers have."""
-
-    def observe(self, output_tokens: int) -> None:
-        """An answer had so many."""
-        ...
-
-    def reserve(self) -> int:
-        """How many to expect of the next."""
-        ...
-
-
-class Policy(Struct, frozen=True):
-    """What the user decided about retries and waiting. Times in seconds."""
-
-    max_attempts: int = 8
-    max_wait_s: float = 600.0
-    wait_for_daily: bool = False
-    concurrency: int | None = None  # None adapts
-    fail_over: float | None = None  # share of failed jobs, after 20
-
-
-class ModelQueue:
-    """A model: its trackers, its lanes, what was learnt of its answers."""
-
-    def __init__(self, name: str, capacity: DualCapacity, learner: Learner) -> None:
-        self.name = name
-        self.capacity = capacity
-        self.learner = learner
-        self.lanes: list[Lane] = []
-        self.blocked_until = float("-inf")
-        self.why = ""
-        self.refusals = 0  # round trips in a row that brought refusals
-        self.refused_since: float | None = None  # the first of them
-        self.refused_at = float("-inf")
-        self.refusal = Fault(FaultKind.RATE_LIMITED, "", "")  # the last
 
 
 class Scheduler:
@@ -228,7 +125,7 @@ class Scheduler:
             if found is not None:
                 if best is None or found[1].job.index < best[1].job.index:
                     best = (*found, queue)
-            elif queue.blocked_until - now < wait_s and not self._too_long(queue, now):
+            elif queue.blocked_until - now < wait_s and not queue.too_long(self.policy, now):
                 wait_s, why = queue.blocked_until - now, queue.why
         if best is not None:
             return self._take(*best, now)
@@ -255,7 +152,7 @@ class Scheduler:
         if first is None:
             return None
         ticket = first[1]
-        ticket.demand = self.demand_of(queue, ticket.job)
+        ticket.demand = queue.demand_of(ticket.job)
         delay_s, why = queue.capacity.delay_s(ticket.demand, now)
         if delay_s <= 0:
             queue.blocked_until = float("-inf")
@@ -274,37 +171,16 @@ class Scheduler:
             return float("inf"), ""
         return min(lane.may_probe(now), left_s), f"the server: {lane.out_why}"
 
-    def _too_long(self, queue: ModelQueue, now: float) -> str:
-        """Why this model is not waited for (any longer), or an empty string."""
-        most_s = self.policy.max_wait_s
-        pause_s = queue.capacity.paused_until - now
-        if pause_s > 0 and queue.refused_since is not None and not (queue.refusal.daily and self.policy.wait_for_daily):
-            if pause_s > most_s:
-                return f"{queue.name} is refused for another {pause_s:.0f} s: {queue.refusal.message}"
-            if now - queue.refused_since > most_s:
-                return f"{queue.name} has been refused for {now - queue.refused_since:.0f} s: {queue.refusal.message}"
-        for lane in queue.lanes:
-            if lane.out_since is not None and len(lane) and now - lane.out_since >= most_s:
-                return f"the server has not answered for {now - lane.out_since:.0f} s: {lane.out_why}"
-        return ""
-
     def _stuck(self, now: float) -> Halt | None:
         """Where everything that is left waits for a model that is not waited for, the run ends."""
         if self.in_flight:
             return None
         for queue in self.models.values():
-            why = self._too_long(queue, now)
+            why = queue.too_long(self.policy, now)
             if why and any(len(lane) for lane in queue.lanes):
                 self.halt(Halt(HaltKind.MAX_WAIT, why, _MAX_WAIT_HINT))
                 return self.halted
         return None
-
-    def demand_of(self, queue: ModelQueue, job: Job) -> Demand:
-        """Input tokens, and for the output the job's own maximum, else what was learnt."""
-        if queue.capacity.tokens is None:
-            return Demand(1, 0)
-        output = job.output_cap if job.output_cap is not None else queue.learner.reserve()
-        return Demand(1, job.input_tokens + output)
 
     def _take(self, lane: Lane, ticket: Ticket, queue: ModelQueue, now: float) -> Grant | Unsent:
         lane.pop()

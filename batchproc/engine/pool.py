@@ -12,8 +12,9 @@ import asyncio
 from collections.abc import Callable
 from random import Random
 
+from batchproc.core.decisions import Done, Ended, Grant, Halt, Left, Requeued, Unsent, Wait
 from batchproc.core.lane import Ticket
-from batchproc.core.scheduler import Done, Ended, Grant, Halt, Left, Requeued, Scheduler, Unsent, Wait
+from batchproc.core.scheduler import Scheduler
 from batchproc.events import (
     Event,
     JobEnded,
@@ -189,6 +190,8 @@ class Pool:
                 following = await future
                 if following is None:
                     return
+            elif self._parked or self._workers < self._most:
+                self.pump()  # the answer may have made room for more than this worker
             grant = following
 
     async def _attempt(self, ticket: Ticket) -> None:
@@ -240,4 +243,3 @@ class Pool:
     def _tell(self, event: Event) -> None:
         for observer in self.observers:
             observer(event)
-

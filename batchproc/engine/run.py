@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from batchproc.core.scheduler import Halt, HaltKind
+from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.feed import Feed
 from batchproc.engine.pool import Pool
 from batchproc.errors import BatchprocError, UsageError
@@ -83,4 +83,3 @@ def _time_is_up(seconds: float) -> Halt:
         f"stopped after {seconds:g} s, as --stop-after says",
         "run the same command again: it goes on where it stopped",
     )
-

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-from batchproc.core.scheduler import Halt, HaltKind
+from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.pool import Pool
 
 DRAIN_S = 30.0

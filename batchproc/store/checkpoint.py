@@ -240,5 +240,3 @@ def read_record(fd: int, offset: int, size: int = 1 << 14) -> bytes:
             break
         data += more
     return data[:end] if end >= 0 else data
-
-

@@ -72,7 +72,7 @@ class Plan:
         at = self.new.size
         for start in range(0, len(self._live), 512):
             offsets = self._live[start : start + 512]
-            records = await asyncio.to_thread(lambda o=offsets: [read_record(self._old.fd, x) for x in o])
+            records = await asyncio.to_thread(self._read, offsets)
             for record in records:
                 self._at.append(at + size)
                 chunk.append(record + b"\n")
@@ -82,6 +82,9 @@ class Plan:
                 chunk, size, at = [], 0, self.new.size
         await self.new.append(b"".join(chunk))
         self._shift = self.new.size - self._end
+
+    def _read(self, offsets: list[int]) -> list[bytes]:
+        return [read_record(self._old.fd, offset) for offset in offsets]
 
     async def catch_up(self) -> None:
         """Copy what was appended to the old file since. The caller keeps others from appending."""

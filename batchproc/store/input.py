@@ -88,7 +88,7 @@ class _ThreadBlocks:
         while (future := self._asked.get()) is not None:
             try:
                 block = self._read()
-            except BaseException as e:  # noqa: BLE001 - handed to the one who waits
+            except BaseException as e:
                 self._answer(future, None, e)
             else:
                 self._answer(future, block, None)
@@ -158,7 +158,7 @@ async def open_input(name: str, offset: int = 0) -> Opened:
     """
     check_input(name)
     try:
-        raw: IO[bytes] = sys.stdin.buffer.raw if name == "-" else open(name, "rb", buffering=0)  # type: ignore[attr-defined]  # noqa: SIM115, ASYNC230
+        raw = cast(IO[bytes], cast(Any, sys.stdin.buffer).raw if name == "-" else open(name, "rb", buffering=0))
     except OSError as e:
         raise UsageError(f"`{name}` cannot be opened: {e.strerror}") from e
     st = os.fstat(raw.fileno())

@@ -132,7 +132,9 @@ class JobParser:
     def path_of(self, url: str) -> str:
         """The path below the base URL for a job's `url`; a bad job if it is no plain absolute path."""
         if len(url) > 2048 or _PATH.fullmatch(url) is None:
-            raise _Bad("invalid_job", f"`url` is not a plain absolute path such as `/v1/chat/completions`: {url[:80]!r}")
+            raise _Bad(
+                "invalid_job", f"`url` is not a plain absolute path such as `/v1/chat/completions`: {url[:80]!r}"
+            )
         return url.removeprefix("/v1") if self._strip_v1 and url.startswith("/v1/") else url
 
 

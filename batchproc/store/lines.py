@@ -34,9 +34,7 @@ def digest_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()[:8]
 
 
-async def read_lines(
-    blocks: Blocks, *, index: int = 0, line: int = 1, offset: int = 0
-) -> AsyncIterator[list[RawLine]]:
+async def read_lines(blocks: Blocks, *, index: int = 0, line: int = 1, offset: int = 0) -> AsyncIterator[list[RawLine]]:
     """Yield the lines that are not blank, in lists of about a block each.
 
     `index`, `line` and `offset` say where the source stands when it does not begin at the start.

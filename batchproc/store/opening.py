@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import aiofiles.threadpool
 from msgspec import Struct
@@ -75,9 +76,7 @@ async def open_store(
     """
     found, had = recover(output, checkpoint)
     header = found.header if found else None
-    decision = decide(
-        Found(found is not None, header.identity if header else None, has_lines(output)), identity
-    )
+    decision = decide(Found(found is not None, header.identity if header else None, has_lines(output)), identity)
     if decision.step is Step.FOREIGN:
         raise ForeignOutput(
             f"`{output}` exists, and there is no checkpoint `{checkpoint}` that says this run made it",
@@ -123,9 +122,7 @@ def _go_on(
     verify: bool,
 ) -> OpenedStore:
     mark = had.mark
-    unchanged = (
-        not verify and mark is not None and mark.input is not None and mark.input == input_identity
-    )
+    unchanged = not verify and mark is not None and mark.input is not None and mark.input == input_identity
     finished = unchanged and mark is not None and mark.done and mark.next_index == had.order.next_index
     store = ResultStore(
         out,
@@ -172,7 +169,7 @@ async def _start(
 async def open_stdout() -> OpenedStore:
     """Results to standard output: no resume; what finishes early waits in a temporary file."""
     executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")
-    out_file = aiofiles.threadpool.wrap(sys.stdout.buffer.raw, executor=executor)  # type: ignore[attr-defined]
+    out_file = aiofiles.threadpool.wrap(cast(Any, sys.stdout.buffer).raw, executor=executor)
     out = AppendFile("standard output", out_file, 0, executor, durable=False)
     try:
         spool = tempfile.TemporaryFile("a+b", buffering=0, prefix="batchproc-")  # noqa: SIM115
@@ -206,4 +203,3 @@ def _changes_text(decision: Decision) -> str:
 
 def _show(value: str | None) -> str:
     return f"`{value}`" if value is not None else "not set"
-

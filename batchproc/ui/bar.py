@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import IO, cast
 
+from msgspec.structs import replace
 from rich.console import Console as RichConsole
+from rich.console import ConsoleOptions, RenderResult
 from rich.control import Control
 from rich.live import Live
-from rich.segment import ControlType
+from rich.segment import ControlType, Segment
+from rich.style import Style
 from rich.text import Text
 
 from batchproc.events import Event, JobEnded, JobRequeued
@@ -22,6 +25,7 @@ from batchproc.ui.words import clock
 
 _KINDS = 50  # kinds of problems whose counts are kept; codes come from servers and may be endless
 _HOLD_S = 2.0  # how long a reason for waiting stays, so that one that comes and goes can be read
+_STYLES = {name: Style.parse(name) for name in ("red", "green", "yellow", "cyan", "dim")} | {"": Style.null()}
 
 
 class _Screen(RichConsole):
@@ -68,6 +72,7 @@ class Bar:
         self._lines: list[str] = []  # to be printed above the display
         self._problems: dict[str, Problem] = {}  # oldest first
         self._elapsed_s = 0.0
+        self._stopped = False
         self._waiting_for = ""
         self._waited_at = 0.0
         self._drawn: tuple[int, list[int]] = (0, [])  # width of the terminal, lengths of the lines
@@ -77,6 +82,8 @@ class Bar:
 
     def update(self, snapshot: Snapshot) -> None:
         """Draw the run as it is, and above it what happened since the last time."""
+        if self._stopped:
+            return
         self._elapsed_s = snapshot.elapsed_s
         width, height = self._screen.size
         self._unwrap(width)
@@ -84,7 +91,7 @@ class Bar:
         lines = self._frame(snapshot, max(1, width - 1), max(1, height - 1))
         if not self._live.is_started:
             self._live.start()
-        self._live.update(_text(lines))
+        self._live.update(_Frame(lines))
         self._drawn = (width, [sum(len(text) for text, _ in line) for line in lines])
         if self._lines:
             self._flush()
@@ -98,6 +105,8 @@ class Bar:
         text = note(event, self._verbosity)
         if text is not None:
             self._lines.append(f"[{clock(self._elapsed_s)}] {text}")
+            if self._stopped:
+                self._flush()
 
     def status(self, snapshot: Snapshot) -> None:
         """Print the status line above the display now."""
@@ -106,6 +115,7 @@ class Bar:
 
     def stop(self) -> None:
         """Take the display away; the closing words follow."""
+        self._stopped = True
         if self._live.is_started:
             self._live.stop()
         self._flush()
@@ -139,7 +149,7 @@ class Bar:
         if snapshot.waiting_for:
             self._waiting_for, self._waited_at = snapshot.waiting_for, snapshot.elapsed_s
         elif self._waiting_for and snapshot.elapsed_s - self._waited_at < _HOLD_S:
-            snapshot = _with_reason(snapshot, self._waiting_for)
+            snapshot = replace(snapshot, waiting_for=self._waiting_for)
         return frame(snapshot, list(self._problems.values())[-2:], width, height)
 
     def _unwrap(self, width: int) -> None:
@@ -156,17 +166,15 @@ class Bar:
             self._screen.control(Control(ControlType.CARRIAGE_RETURN, *(erase_and_up * extra)))
 
 
-def _text(lines: list[Line]) -> Text:
-    text = Text(no_wrap=True, overflow="ellipsis", end="")
-    for number, line in enumerate(lines):
-        if number:
-            text.append("\n")
-        for piece, style in line:
-            text.append(piece, style or None)
-    return text
+class _Frame:
+    """Finished lines for rich: segments as they are, which costs a third of what laying out text does."""
 
+    def __init__(self, lines: list[Line]) -> None:
+        self._lines = lines
 
-def _with_reason(snapshot: Snapshot, waiting_for: str) -> Snapshot:
-    from msgspec.structs import replace
-
-    return replace(snapshot, waiting_for=waiting_for)
+    def __rich_console__(self, console: RichConsole, options: ConsoleOptions) -> RenderResult:
+        for number, line in enumerate(self._lines):
+            if number:
+                yield Segment.line()
+            for text, style in line:
+                yield Segment(text, _STYLES[style])

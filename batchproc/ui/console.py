@@ -16,7 +16,7 @@ Printer = Literal["bar", "plain", "json", "none"]
 
 # What stderr can do without when it cannot encode it (LANG=C, old Windows code pages); one cell for one cell, so that
 # nothing on a screen moves.
-_PLAINER = {"━": "=", "╸": "=", "─": "-", "·": "|", "×": "x", "…": "~", "«": '"', "»": '"', "’": "'", "–": "-", "—": "-"}
+_PLAINER = {"━": "=", "╸": "=", "─": "-", "·": "|", "×": "x", "…": "~", "’": "'", "–": "-", "—": "-"}
 
 # Reasons for which one line is lost, but the next may get through.
 _PASSING = {errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOSPC, errno.EDQUOT}

@@ -38,19 +38,19 @@ def frame(snapshot: Snapshot, problems: Sequence[Problem], width: int, height: i
     """The display in at most `height` lines; lines may be a little longer than `width` where a word is."""
     if snapshot.checked is not None:
         return _checking(snapshot, width)[:height]
-    # Most important first; what does not fit into the height is left out from the end.
-    sections: list[list[Line]] = [_head(snapshot, width), _flow(_counts(snapshot), width)]
-    state = _state(snapshot, width)
-    models = _models(snapshot.models, width)
-    trouble = [_problem(problem, width) for problem in problems]
-    rank = [*sections, state, models, trouble]
+    shown = [
+        _head(snapshot, width),
+        _flow(_answers(snapshot, width), width),
+        _flow(_delays(snapshot, width), width),
+        _models(snapshot.models, width),
+        _state(snapshot, width),
+        [_problem(problem, width) for problem in problems],
+    ]
     room = height
-    kept = []
-    for lines in rank:
-        kept.append(lines[: max(0, room)])
-        room -= len(lines)
-    head, counts, state, models, trouble = kept
-    return head + counts + models + state + trouble
+    for section in (0, 1, 4, 3, 2, 5):  # the most important first
+        shown[section] = shown[section][: max(0, room)]
+        room -= len(shown[section])
+    return [line for lines in shown for line in lines]
 
 
 def gauge(part: float, whole: float, cells: int, style: str) -> Line:
@@ -77,19 +77,26 @@ def _head(snapshot: Snapshot, width: int) -> list[Line]:
     return lines + _flow([(part, "") for part in below if part], width)
 
 
-def _counts(snapshot: Snapshot) -> list[Piece]:
-    pieces = [(f"{count(snapshot.succeeded)} ok", "green" if snapshot.succeeded else "")]
-    pieces.append((f"{count(snapshot.failed)} failed", "red" if snapshot.failed else ""))
-    pieces.append((f"{count(snapshot.in_flight)} in flight", ""))
-    if snapshot.retrying:
-        pieces.append((f"{count(snapshot.retrying)} retrying", "yellow"))
-    if snapshot.rate_limited:
-        pieces.append((f"{count(snapshot.rate_limited)} × 429", "yellow"))
-    if snapshot.waiting_in_order:
-        pieces.append((f"{count(snapshot.waiting_in_order)} waiting in order", ""))
+def _answers(snapshot: Snapshot, width: int) -> list[Piece]:
+    pieces = [
+        (snapshot.succeeded, "ok", "green"),
+        (snapshot.failed, "failed", "red"),
+        (snapshot.in_flight, "in flight", ""),
+        (snapshot.retrying, "retrying", "yellow"),
+    ]
+    return _numbers(pieces, width)
+
+
+def _delays(snapshot: Snapshot, width: int) -> list[Piece]:
+    pieces = [(snapshot.rate_limited, "× 429", "yellow"), (snapshot.waiting_in_order, "waiting in order", "")]
     if snapshot.resumed:
-        pieces.append((f"{count(snapshot.resumed)} from earlier runs", "dim"))
-    return pieces
+        pieces.append((snapshot.resumed, "from earlier runs", ""))
+    return _numbers(pieces, width)
+
+
+def _numbers(pieces: Iterable[tuple[int, str, str]], width: int) -> list[Piece]:
+    """Zeros stay, dimmed, so that nothing moves when they grow; only a narrow display cannot afford them."""
+    return [(f"{count(n)} {noun}", style if n else "dim") for n, noun, style in pieces if n or width >= _NARROW]
 
 
 def _state(snapshot: Snapshot, width: int) -> list[Line]:
@@ -111,10 +118,7 @@ def _models(models: Sequence[ModelRate], width: int) -> list[Line]:
     shown = busiest(models, _MODELS)
     if not shown:
         return []
-    if width < _NARROW:
-        lines = [_narrow_model(model, width) for model in shown]
-    else:
-        lines = _model_table(shown, width)
+    lines = _model_table(shown, width) if width >= _NARROW else [_narrow_model(model, width) for model in shown]
     if len(models) > _MODELS:
         lines.append([(clip(plural(len(models) - _MODELS, "more model"), width), "dim")])
     return lines
@@ -122,12 +126,14 @@ def _models(models: Sequence[ModelRate], width: int) -> list[Line]:
 
 def _narrow_model(model: ModelRate, width: int) -> Line:
     """The name and the limit that is nearest."""
-    used, unit, style = max(
-        (value / limit, unit, _heat(value, limit))
-        for value, limit, unit in _against(model)
-        if limit is not None and limit > 0
-    ) if any(limit for _, limit, _ in _against(model)) else (0.0, "", "")
-    text = f" {share(used, 1)} {unit}" if unit else f" {short(model.requests)} RPM"
+    near = max(
+        ((value / limit, unit, _heat(value, limit)) for value, limit, unit in _against(model) if limit),
+        default=None,
+    )
+    if near is None:
+        text, style = f" {short(model.requests)} RPM", ""
+    else:
+        text, style = f" {share(near[0], 1)} {near[1]}", near[2]
     return [(clip(model.model, width - len(text)), ""), (text, style)]
 
 

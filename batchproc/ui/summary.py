@@ -33,7 +33,8 @@ def print_summary(console: Console, summary: Summary, *, quiet: bool = False) ->
 def summary_text(summary: Summary, colour: bool, width: int = 100) -> str:
     """The closing words, without a final line break. Only foreign messages are cut to `width`: paths get copied."""
     lines = [_verdict(summary, colour), counts(summary)]
-    rows = [("time", _time(summary))]
+    rows = [("resumed", f"{plural(summary.resumed, 'job')} answered by earlier runs")] if summary.resumed else []
+    rows.append(("time", _time(summary)))
     rows += [("rates", text) for text in _rates(summary)]
     if summary.binding:
         rows.append(("held back", f"by {harmless(summary.binding)}"))
@@ -65,12 +66,10 @@ def counts(summary: Summary) -> str:
         not_run = max(0, summary.total - summary.succeeded - summary.failed)
     done = summary.succeeded + summary.failed
     if not_run is None:
-        text = f"{plural(done, 'job')} = {ended}, the rest of the input was not read"
-    elif summary.total is None:
-        text = f"{plural(done + not_run, 'job')} = {ended} + {count(not_run)} not run, the rest was not read"
-    else:
-        text = f"{plural(summary.total, 'job')} = {ended} + {count(not_run)} not run"
-    return f"{text} ({count(summary.resumed)} answered by earlier runs)" if summary.resumed else text
+        return f"{plural(done, 'job')} = {ended}, the rest of the input was not read"
+    if summary.total is None:
+        return f"{plural(done + not_run, 'job')} = {ended} + {count(not_run)} not run, the rest was not read"
+    return f"{plural(summary.total, 'job')} = {ended} + {count(not_run)} not run"
 
 
 def _time(summary: Summary) -> str:

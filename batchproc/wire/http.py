@@ -20,11 +20,20 @@ class HttpTransport:
     """Sends bodies to URLs. Never raises for what a network or a server can do: that comes back in the Reply.
 
     `timeout_s` is the deadline of one attempt as a whole, connecting and reading included, so that a server
-    that drips a byte at a time is given up too. Redirects are not followed; cookies are not kept.
+    that drips a byte at a time is given up too. Redirects are not followed; cookies are not kept. `proxy` is the URL
+    of an HTTP proxy.
     """
 
-    def __init__(self, *, url_for: Callable[[str], str], headers: Mapping[str, str], timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        url_for: Callable[[str], str],
+        headers: Mapping[str, str],
+        timeout_s: float,
+        proxy: str | None = None,
+    ) -> None:
         self._url_for = url_for
+        self._proxy = proxy
         self._urls: dict[str, URL] = {}
         self._headers = CIMultiDict(headers)
         self._timeout_s = timeout_s
@@ -37,7 +46,7 @@ class HttpTransport:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=None, sock_connect=min(30.0, self._timeout_s)),
-            trust_env=True,
+            proxy=self._proxy,
             max_line_size=_MOST_HEADER,
             max_field_size=_MOST_HEADER,
         )
@@ -55,9 +64,7 @@ class HttpTransport:
         if url is None:
             url = self._urls[path] = URL(self._url_for(path), encoded=True)
         try:
-            async with self._session.post(
-                url, data=body, headers=self._headers, allow_redirects=False
-            ) as response:
+            async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as response:
                 data = await self._read(response)
                 if data is None:
                     response.close()
@@ -92,6 +99,20 @@ class HttpTransport:
         return b"".join(chunks)
 
 
+def proxy_for(url: str) -> str | None:
+    """The proxy that the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY) names for a URL, or None.
+
+    Asked once: aiohttp's own `trust_env` looks at the environment and at ~/.netrc again for every request.
+    """
+    from urllib.request import getproxies, proxy_bypass
+
+    parts = URL(url)
+    proxy = getproxies().get(parts.scheme)
+    if not proxy or proxy_bypass(f"{parts.host}:{parts.port}"):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
 def _trouble(trouble: Trouble, detail: str) -> Reply:
     return Reply(0, _NO_HEADERS, b"", trouble, detail)
 
@@ -104,4 +125,3 @@ def _why(error: OSError) -> str:
     if isinstance(error, socket.gaierror):
         return "the name is not known"
     return error.strerror or str(error) or type(error).__name__
-

@@ -1,0 +1,70 @@
+"""A model: its trackers, its lanes (one for each endpoint), what was learnt of its answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from batchproc.core.capacity import DualCapacity
+from batchproc.core.lane import Lane
+from batchproc.model import Demand, Fault, FaultKind, Job
+
+
+class Learner(Protocol):
+    """Learns how many output tokens a model's answers have."""
+
+    def observe(self, output_tokens: int) -> None:
+        """An answer had so many."""
+        ...
+
+    def reserve(self) -> int:
+        """How many to expect of the next."""
+        ...
+
+
+class Policy(Struct, frozen=True):
+    """What the user decided about retries and waiting. Times in seconds."""
+
+    max_attempts: int = 8
+    max_wait_s: float = 600.0
+    wait_for_daily: bool = False
+    concurrency: int | None = None  # None adapts
+    fail_over: float | None = None  # share of failed jobs, after 20
+
+
+class ModelQueue:
+    """A model: its trackers, its lanes, what was learnt of its answers."""
+
+    def __init__(self, name: str, capacity: DualCapacity, learner: Learner) -> None:
+        self.name = name
+        self.capacity = capacity
+        self.learner = learner
+        self.lanes: list[Lane] = []
+        self.blocked_until = float("-inf")
+        self.why = ""
+        self.refusals = 0  # round trips in a row that brought refusals
+        self.refused_since: float | None = None  # the first of them
+        self.refused_at = float("-inf")
+        self.refusal = Fault(FaultKind.RATE_LIMITED, "", "")  # the last
+
+    def too_long(self, policy: Policy, now: float) -> str:
+        """Why this model is not waited for (any longer), or an empty string."""
+        most_s = policy.max_wait_s
+        pause_s = self.capacity.paused_until - now
+        if pause_s > 0 and self.refused_since is not None and not (self.refusal.daily and policy.wait_for_daily):
+            if pause_s > most_s:
+                return f"{self.name} is refused for another {pause_s:.0f} s: {self.refusal.message}"
+            if now - self.refused_since > most_s:
+                return f"{self.name} has been refused for {now - self.refused_since:.0f} s: {self.refusal.message}"
+        for lane in self.lanes:
+            if lane.out_since is not None and len(lane) and now - lane.out_since >= most_s:
+                return f"the server has not answered for {now - lane.out_since:.0f} s: {lane.out_why}"
+        return ""
+
+    def demand_of(self, job: Job) -> Demand:
+        """Input tokens, and for the output the job's own maximum, else what was learnt."""
+        if self.capacity.tokens is None:
+            return Demand(1, 0)
+        output = job.output_cap if job.output_cap is not None else self.learner.reserve()
+        return Demand(1, job.input_tokens + output)
