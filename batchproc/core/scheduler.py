@@ -225,7 +225,8 @@ class Scheduler:
             ticket.probe = False
             lane.probe_ended(now)
         if isinstance(outcome, Answer):
-            queue.refusals, queue.refused_since = 0, None
+            if ticket.sent_at > queue.refused_at:  # sent after the last refusal: the server lets requests through
+                queue.refusals, queue.refused_since = 0, None
             self._answered(lane, in_flight, now)
             queue.capacity.accepted(ticket.demand, now)
             if ticket.job.output_cap is None and outcome.usage.output_tokens:

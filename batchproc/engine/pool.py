@@ -158,7 +158,8 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
         for parked in self._parked:
-            parked.set_result(None)
+            if not parked.done():  # its worker may have been cut off
+                parked.set_result(None)
         self._parked.clear()
 
     async def _drain(self) -> None:

@@ -91,12 +91,9 @@ class Bar:
         lines = self._frame(snapshot, max(1, width - 1), max(1, height - 1))
         if not self._live.is_started:
             self._live.start()
-        self._live.update(_Frame(lines))
+        self._live.update(_Frame(lines), refresh=True)
         self._drawn = (width, [sum(len(text) for text, _ in line) for line in lines])
-        if self._lines:
-            self._flush()
-        else:
-            self._live.refresh()
+        self._flush()
 
     def event(self, event: Event) -> None:
         """Remember what to say about it."""
