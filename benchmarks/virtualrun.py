@@ -191,6 +191,13 @@ async def lines_of(bodies: list[bytes]) -> AsyncIterator[list[RawLine]]:
         ]
 
 
+class InlineWeigher(Weigher):
+    """Counts long bodies on the loop too: a thread would not know virtual time."""
+
+    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+        return self.weigh(path, model, body)
+
+
 class VirtualRun:
     """One run: `bodies` are bare jobs. After `go` the fields say how it went; `seconds` is virtual time."""
 
@@ -264,7 +271,7 @@ class VirtualRun:
             lines_of(self.bodies),
             Earlier(0, None, {}, {}),
             JobParser(endpoint=None, model=None, strip_v1=True),
-            Weigher(exact=self.limits.tpm is not None),
+            InlineWeigher(exact=self.limits.tpm is not None),
             self.ledger,
             self.scheduler,
             self.pool,

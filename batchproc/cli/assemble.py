@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from batchproc.cli.closing import closing, finished_before
+from batchproc.cli.descriptors import room_for
 from batchproc.cli.firstlook import FIRST, look
 from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
@@ -148,13 +149,17 @@ class Run:
             capacity_maker(settings.limits, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
         )
+        wanted = settings.concurrency or MOST
+        most = room_for(wanted)
+        if most < wanted:
+            store.notes.append(f"the limit of open files (ulimit -n) allows only {most} requests in flight")
         pool = Pool(
             scheduler,
             transport,
             provider,
             store.store,
             [self._progress.event],
-            most=settings.concurrency or MOST,
+            most=most,
             wall=time.time,
             random=random.Random(),  # noqa: S311 - jitter, nothing secret
             drain_s=settings.drain_s if settings.drain_s is not None else DRAIN_S,

@@ -71,8 +71,6 @@ def begin(
             lock.release()
         if embedded is not None:
             embedded.stop()
-    if summary.error is not None:
-        console.error(summary.error, summary.hint)
     progress.summary(summary)
     if as_json and settings.output != "-":
         sys.stdout.buffer.write(summary_json(summary))

@@ -101,7 +101,7 @@ def _verdict(ending: Ending, halt: Halt | None, totals: Totals) -> str:
     if halt is not None:
         if halt.kind is HaltKind.REFUSED:
             return "stopped: the provider refuses this run"
-        return f"stopped: {halt.message}"
+        return f"stopped: {halt.message if halt.kind is HaltKind.INTERRUPTED else halt.kind.value}"
     if totals.failed:
         return f"finished: {totals.succeeded:,} of {done:,} jobs answered, {totals.failed:,} failed"
     return f"done: all {done:,} jobs answered"

@@ -97,6 +97,9 @@ def run(**options: Any) -> int:
     JOBS is a file of one JSON object a line (plain, .gz or .zst), or `-` for standard input. Run the same command
     again after an interruption: it goes on where it stopped.
     """
+    from batchproc.store.input import check_input
+
+    check_input(options["jobs"])
     settings = _settings(options)
     key, headers = None, {}
     if settings.provider != "simulated":

@@ -32,8 +32,9 @@ class CapacityTracker:
         self.window_s = window_s
         self.rate = self.limit / window_s
         self._level = self.limit
+        self.burst_s = burst_s
         self._adaptive = burst_s is None
-        self._least_burst = max(self.rate * (burst_s if burst_s is not None else 1.0), 1.0)
+        self._least_burst = self._one_burst()
         self.burst = min(self._least_burst, self.limit)
         self._burst_level = self.burst
         self._ceiling = self.limit
@@ -101,16 +102,21 @@ class CapacityTracker:
             self._level = max(self._level - amount, -self.limit)
 
     def resize(self, limit: float, now: float) -> None:
-        """The limit is another one than was thought; what has been used stays used."""
+        """The limit is another one than was thought; what has been used stays used, at most one window's worth over."""
         self._refill(now)
         used = self.limit - self._level
         self.limit = float(limit)
         self.rate = self.limit / self.window_s
-        self._level = self.limit - used
-        self._least_burst = max(self.rate, 1.0) if self._adaptive else self._least_burst
+        self._level = max(self.limit - used, -self.limit)
+        self._least_burst = self._one_burst()
         self._ceiling = self.limit
-        self.burst = min(self.burst, self.limit)
+        burst = max(self.burst, self._least_burst) if self._adaptive else self._least_burst
+        self.burst = min(burst, self.limit)
         self._burst_level = min(self._burst_level, self.burst)
+
+    def _one_burst(self) -> float:
+        """What is sent at once at the least: one second's worth, or as many as were asked for; never under 1."""
+        return max(self.rate * (self.burst_s if self.burst_s is not None else 1.0), 1.0)
 
     def level(self, now: float) -> float:
         """How much of the limit is free at `now`, as far as the tracker knows."""
@@ -131,12 +137,17 @@ TOKENS = "tokens"
 class DualCapacity:
     """The requests and the tokens of one model: a job takes from both or from neither.
 
-    Either may be unlimited (None). `paused_until` is an instant before which the provider wants nothing.
+    Either may be unlimited (None). `paused_until` is an instant before which the provider wants nothing; `burst_s`
+    is the fixed burst of trackers that are still to be learnt (by default that of the other one).
     """
 
-    def __init__(self, requests: CapacityTracker | None, tokens: CapacityTracker | None) -> None:
+    def __init__(
+        self, requests: CapacityTracker | None, tokens: CapacityTracker | None, *, burst_s: float | None = None
+    ) -> None:
         self.requests = requests
         self.tokens = tokens
+        known = requests or tokens
+        self.burst_s = known.burst_s if burst_s is None and known is not None else burst_s
         self.paused_until = float("-inf")
         self.paused_by = ""
 
@@ -193,7 +204,7 @@ class DualCapacity:
         if until > self.paused_until:
             self.paused_until, self.paused_by = until, why
 
-    def learn(self, which: str, limit: int, now: float, burst_s: float | None = None) -> bool:
+    def learn(self, which: str, limit: int, now: float) -> bool:
         """The server named its limit per minute: the lower of it and the known one holds. True if it is news."""
         tracker = self.requests if which == REQUESTS else self.tokens
         if tracker is not None:
@@ -201,7 +212,7 @@ class DualCapacity:
                 return False
             tracker.resize(limit, now)
             return True
-        tracker = CapacityTracker(limit, now, burst_s=burst_s)
+        tracker = CapacityTracker(limit, now, burst_s=self.burst_s)
         if which == REQUESTS:
             self.requests = tracker
         else:

@@ -48,10 +48,10 @@ class Window:
     def overloaded(self, now: float, sent_at: float) -> None:
         """The server said that it has too much to do."""
         self._recent.append(True)
-        self._answered = True
         if sent_at <= self._cut_at or sum(self._recent) <= _TOO_MANY * _LAST:
             return
         self._cut_at = now
+        self._answered = True  # a fixed number is too many: grow into it instead
         self.size = max(1.0, self.size / 2)
         self._slow_from = self.size
         self._recent.clear()

@@ -96,6 +96,17 @@ class Lane:
 
     # --- the server ----------------------------------------------------------------------------------------
 
+    def answered(self, in_flight: int, now: float) -> None:
+        """The server is there and works: that ends an outage, and lets the lane grow."""
+        self.ended_otherwise = True
+        if self.good(now):
+            self.window.restart()
+        self.window.answered(in_flight)
+
+    def out_s(self, now: float, most_s: float) -> float:
+        """Seconds until an outage has lasted `most_s`, at most 0 once it has; infinity without an outage."""
+        return self.out_since + most_s - now if self.out_since is not None else float("inf")
+
     def good(self, now: float) -> bool:
         """The server answered something that is no 5xx. True if that ends an outage."""
         was_out = self.out_since is not None

@@ -58,9 +58,22 @@ class ModelQueue:
             if now - self.refused_since > most_s:
                 return f"{self.name} has been refused for {now - self.refused_since:.0f} s: {self.refusal.message}"
         for lane in self.lanes:
-            if lane.out_since is not None and len(lane) and now - lane.out_since >= most_s:
+            if lane.out_since is not None and len(lane) and lane.out_s(now, most_s) <= 0:
                 return f"the server has not answered for {now - lane.out_since:.0f} s: {lane.out_why}"
         return ""
+
+    def refused(self, sent_at: float, fault: Fault, now: float) -> None:
+        """A request was refused for its rate; refusals of one round trip count once."""
+        if sent_at > self.refused_at:
+            self.refusals += 1
+            self.refused_at = now
+        if self.refused_since is None:
+            self.refused_since = now
+        self.refusal = fault
+
+    def passed(self) -> None:
+        """A request got past the limits: it was answered, or judged for what it says."""
+        self.refusals, self.refused_since = 0, None
 
     def demand_of(self, job: Job) -> Demand:
         """Input tokens, and for the output the job's own maximum, else what was learnt."""

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from batchproc.core import retry
 from batchproc.core.capacity import DualCapacity
 from batchproc.core.concurrency import MOST, Window
 from batchproc.core.decisions import (
@@ -41,12 +40,11 @@ from batchproc.core.decisions import (
     Unsent,
     Wait,
 )
+from batchproc.core.failure import Failures
+from batchproc.core.guards import Guards
 from batchproc.core.lane import Lane, Ticket
 from batchproc.core.modelqueue import Learner, ModelQueue, Policy
-from batchproc.model import Answer, Demand, Fault, FaultKind, Job
-
-_NO_MODEL = 20  # answers «no such model», and no others, after which the run stops
-_TIMED_OUT = 5  # first jobs of a lane that all time out, after which the run stops
+from batchproc.model import Answer, Fault, Job
 
 
 class Scheduler:
@@ -59,7 +57,6 @@ class Scheduler:
         learner_for: Callable[[str], Learner],
     ) -> None:
         self.policy = policy
-        self.halted: Halt | None = None
         self.in_flight = 0
         self.queued = 0  # jobs here that are not in flight
         self.models: dict[str, ModelQueue] = {}
@@ -68,8 +65,8 @@ class Scheduler:
         self._learner_for = learner_for
         self._input_ended = False
         self._most = policy.concurrency if policy.concurrency is not None else MOST
-        self._no_model = 0
-        self._ended = self._failed = 0
+        self._guards = Guards(policy)
+        self._failures = Failures(policy, self._guards)
 
     # --- jobs in --------------------------------------------------------------------------------------------
 
@@ -101,19 +98,23 @@ class Scheduler:
 
     def halt(self, halt: Halt) -> None:
         """Stop sending; the first reason given stands."""
-        if self.halted is None:
-            self.halted = halt
+        self._guards.halt(halt)
+
+    @property
+    def halted(self) -> Halt | None:
+        """Why nothing is sent any more; None while the run goes on."""
+        return self._guards.halted
 
     def count_unsent_failure(self) -> None:
         """A job failed without a request (a bad line): it counts towards --fail-over."""
-        self._count(failed=True)
+        self._guards.failed()
 
     # --- what next ------------------------------------------------------------------------------------------
 
     def next(self, now: float) -> Grant | Unsent | Wait | Idle | Halt | Done:
         """What a free worker should do. A Grant has charged the trackers."""
-        if self.halted is not None:
-            return self.halted
+        if self._guards.halted is not None:
+            return self._guards.halted
         if not self.queued:
             return DONE if self._input_ended and not self.in_flight else IDLE
         if self.in_flight >= self._most:
@@ -157,7 +158,11 @@ class Scheduler:
         if delay_s <= 0:
             queue.blocked_until = float("-inf")
             return first
+        # A retry that becomes due earlier may be smaller, and its turn comes first.
+        due = min([queue.blocked_until, *(lane.next_due() for lane in queue.lanes)])
         queue.blocked_until, queue.why = now + delay_s, f"{why} of {queue.name}"
+        if due < queue.blocked_until:
+            queue.blocked_until = max(due, min(queue.capacity.paused_until, queue.blocked_until))
         return None
 
     def _lane_ready_s(self, lane: Lane, now: float) -> tuple[float, str]:
@@ -166,7 +171,7 @@ class Scheduler:
             return float("inf"), ""
         if lane.out_since is None:
             return 0.0, ""
-        left_s = lane.out_since + self.policy.max_wait_s - now
+        left_s = lane.out_s(now, self.policy.max_wait_s)
         if left_s <= 0 or not len(lane):
             return float("inf"), ""
         return min(lane.may_probe(now), left_s), f"the server: {lane.out_why}"
@@ -179,7 +184,7 @@ class Scheduler:
             why = queue.too_long(self.policy, now)
             if why and any(len(lane) for lane in queue.lanes):
                 self.halt(Halt(HaltKind.MAX_WAIT, why, _MAX_WAIT_HINT))
-                return self.halted
+                return self._guards.halted
         return None
 
     def _take(self, lane: Lane, ticket: Ticket, queue: ModelQueue, now: float) -> Grant | Unsent:
@@ -187,7 +192,7 @@ class Scheduler:
         self.queued -= 1
         tokens = queue.capacity.tokens
         if tokens is not None and lane.surely_too_large(ticket.demand.tokens, tokens.limit):
-            self._count(failed=True)
+            self._guards.failed()
             text = f"it needs about {ticket.demand.tokens} tokens, the limit is {tokens.limit:.0f} per minute"
             return Unsent(ticket, "request_too_large", text)
         queue.capacity.take(ticket.demand, now)
@@ -225,24 +230,17 @@ class Scheduler:
             ticket.probe = False
             lane.probe_ended(now)
         if isinstance(outcome, Answer):
-            if ticket.sent_at > queue.refused_at:  # sent after the last refusal: the server lets requests through
-                queue.refusals, queue.refused_since = 0, None
-            self._answered(lane, in_flight, now)
+            queue.passed()
+            lane.answered(in_flight, now)
             queue.capacity.accepted(ticket.demand, now)
             if ticket.job.output_cap is None and outcome.usage.output_tokens:
                 queue.learner.observe(outcome.usage.output_tokens)
-            self._no_model = -1
-            self._count(failed=False)
+            self._guards.succeeded()
             return Ended(ticket, outcome)
-        return self._failed_attempt(queue, lane, ticket, outcome, in_flight, now, u)
-
-    @staticmethod
-    def _answered(lane: Lane, in_flight: int, now: float) -> None:
-        """The server is there and works: that ends an outage, and lets the lane grow."""
-        lane.ended_otherwise = True
-        if lane.good(now):
-            lane.window.restart()
-        lane.window.answered(in_flight)
+        step = self._failures.after(queue, lane, ticket, outcome, in_flight, now, u)
+        if isinstance(step, Requeued):
+            self.queued += 1
+        return step
 
     def abandoned(self, ticket: Ticket) -> None:
         """A worker was stopped while this job was in flight: it stays unanswered."""
@@ -250,114 +248,5 @@ class Scheduler:
         lane.in_flight -= 1
         self.in_flight -= 1
 
-    def _failed_attempt(
-        self, queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, in_flight: int, now: float, u: float
-    ) -> Ended | Requeued | Left:
-        kind = fault.kind
-        if kind is FaultKind.REFUSED:
-            self.halt(Halt(HaltKind.REFUSED, fault.message, None))
-            return Left(ticket, fault)
-        if kind is FaultKind.RATE_LIMITED:
-            if lane.good(now):
-                lane.window.restart()
-            return self._rate_limited(queue, lane, ticket, fault, now, u)
-        if kind is FaultKind.CONNECT:
-            ticket.attempts -= 1  # it was never sent
-            queue.capacity.give_back(ticket.demand, now)
-            if lane.unreachable(now, fault.message):
-                lane.forgive()
-            return self._requeue(lane, ticket, fault, now, retry.spread_s(1.0, u))
-        if kind is FaultKind.TIMEOUT:
-            return self._timed_out(lane, ticket, fault, now, u)
-        if kind in retry.STRIKES:
-            return self._strike(queue, lane, ticket, fault, in_flight, now, u)
-        self._answered(lane, in_flight, now)
-        if kind is FaultKind.TOO_LARGE:
-            self._learn_too_large(queue, lane, ticket, fault, now)
-        return self._give_up(ticket, fault)
-
-    def _rate_limited(
-        self, queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, now: float, u: float
-    ) -> Requeued:
-        if ticket.sent_at > queue.refused_at:  # refusals of one round trip count once
-            queue.refusals += 1
-            queue.refused_at = now
-        if queue.refused_since is None:
-            queue.refused_since = now
-        queue.refusal = fault
-        wait_s = fault.wait_s if fault.wait_s is not None else retry.pause_s(queue.refusals, u)
-        which = fault.limit[0] if fault.limit is not None else None
-        if fault.limit is not None and not fault.daily:
-            queue.capacity.learn(*fault.limit, now)
-        queue.capacity.refused(
-            ticket.demand, now, sent_at=ticket.sent_at, wait_s=fault.wait_s, by=None if fault.daily else which
-        )
-        queue.capacity.pause(now + wait_s, "the pause that the provider asked for, of" if fault.wait_s else "a pause")
-        return self._requeue(lane, ticket, fault, now, wait_s + retry.spread_s(wait_s, u))
-
-    def _strike(
-        self, queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, in_flight: int, now: float, u: float
-    ) -> Ended | Requeued:
-        if not ticket.strikes:
-            ticket.first_strike_at = now
-        ticket.strikes += 1
-        if fault.kind is FaultKind.OVERLOADED:
-            lane.window.overloaded(now, ticket.sent_at)
-        elif fault.kind is FaultKind.INVALID:
-            self._answered(lane, in_flight, now)
-        if fault.kind is not FaultKind.INVALID and lane.failing(ticket, now, fault.message):
-            lane.forgive()
-        if lane.out_since is not None:
-            ticket.strikes = 0
-            return self._requeue(lane, ticket, fault, now, retry.spread_s(1.0, u))
-        if ticket.strikes >= self.policy.max_attempts:
-            code = fault.code or "attempts_exhausted"
-            return self._give_up(ticket, fault, code, f"given up after {ticket.strikes} attempts: {fault.message}")
-        wait_s = max(retry.backoff_s(ticket.strikes, u), fault.wait_s or 0.0)
-        return self._requeue(lane, ticket, fault, now, wait_s)
-
-    def _timed_out(self, lane: Lane, ticket: Ticket, fault: Fault, now: float, u: float) -> Ended | Requeued:
-        ticket.timeouts += 1
-        if ticket.timeouts < retry.TIMEOUTS:
-            return self._requeue(lane, ticket, fault, now, retry.backoff_s(1, u))
-        lane.timed_out += 1
-        if lane.timed_out >= _TIMED_OUT and not lane.ended_otherwise:
-            self.halt(Halt(HaltKind.TIMEOUTS, f"the first {_TIMED_OUT} jobs all ran into the time-out", _TIMEOUT_HINT))
-        return self._give_up(ticket, fault)
-
-    def _learn_too_large(self, queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, now: float) -> None:
-        queue.capacity.give_back(Demand(0, ticket.demand.tokens), now)
-        if fault.limit is not None:
-            queue.capacity.learn(*fault.limit, now)
-        estimate = ticket.demand.tokens
-        lane.too_large_from = min(lane.too_large_from, estimate or float("inf"))
-        if fault.requested and estimate:
-            scale = fault.requested / estimate
-            lane.scale = min(lane.scale or scale, scale)
-
-    def _requeue(self, lane: Lane, ticket: Ticket, fault: Fault, now: float, wait_s: float) -> Requeued:
-        lane.requeue(ticket, now + wait_s)
-        self.queued += 1
-        return Requeued(ticket, fault, wait_s)
-
-    def _give_up(self, ticket: Ticket, fault: Fault, code: str | None = None, message: str | None = None) -> Ended:
-        self._count(failed=True)
-        if fault.code == "model_not_found" and self._no_model >= 0:
-            self._no_model += 1
-            if self._no_model >= _NO_MODEL:
-                self.halt(Halt(HaltKind.REFUSED, fault.message, "correct the model's name in the jobs or `--model`"))
-        elif fault.code != "model_not_found":
-            self._no_model = -1
-        return Ended(ticket, fault, code, message)
-
-    def _count(self, *, failed: bool) -> None:
-        self._ended += 1
-        self._failed += failed
-        rate = self.policy.fail_over
-        if rate is not None and self._ended >= 20 and self._failed > rate * self._ended:
-            text = f"{self._failed} of the first {self._ended} jobs failed, more than --fail-over allows"
-            self.halt(Halt(HaltKind.FAIL_OVER, text, "look at the errors in the output before running it again"))
-
 
 _MAX_WAIT_HINT = "run the same command again later: it goes on where it stopped; `--max-wait` sets how long to wait"
-_TIMEOUT_HINT = "raise `--timeout`, then run the same command again"

@@ -29,7 +29,9 @@ class Signals:
     def __enter__(self) -> Signals:
         self._listen("SIGINT", DRAIN_S)
         self._listen("SIGTERM", DRAIN_TERM_S)
-        self._listen("SIGHUP", DRAIN_TERM_S)
+        hangup = getattr(signal, "SIGHUP", None)
+        if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:  # nohup means: go on
+            self._listen("SIGHUP", DRAIN_TERM_S)
         self._add("SIGUSR1", self._on_status)
         return self
 

@@ -25,6 +25,12 @@ MODELS = (
 PROBLEM = Problem("server_error", "it\nbroke \x1b[2J", 88, 412)
 
 
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bar is shown on terminals only, wherever the tests run."""
+    monkeypatch.setenv("TERM", "xterm")
+
+
 def snapshot(**changes: Any) -> Snapshot:
     """A busy run."""
     fields: dict[str, Any] = {

@@ -94,6 +94,18 @@ def test_poor_encodings(encoding: str, text: str, written: bytes, reason: str) -
     assert raw.getvalue() == written, reason
 
 
+def test_stream_on_a_lost_terminal() -> None:
+    """A stream that cannot even say whether it is a terminal is none; a real one has its descriptor."""
+
+    class Lost(io.StringIO):
+        def isatty(self) -> bool:
+            raise OSError(errno.EIO, "lost")
+
+    assert not SafeStream(Lost()).isatty()
+    with open(os.devnull, "w") as null:
+        assert SafeStream(null).fileno() == null.fileno()
+
+
 class _Failing(io.StringIO):
     def __init__(self, code: int) -> None:
         super().__init__()
@@ -142,7 +154,7 @@ import sys
 from batchproc.ui.console import Audience, Console
 sys.stdin.read()
 console = Console(sys.stderr, Audience("plain", False))
-console.line("x" * 100_000)
+console.line("nobody reads this")
 console.error("still here")
 print("done")
 """
@@ -156,6 +168,7 @@ def test_exit_code_after_a_broken_pipe() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"},  # it hides the fault
     )
     assert child.stderr is not None
     child.stderr.close()

@@ -1,0 +1,110 @@
+"""What a failed attempt means: for its job (again later, given up, left), for its lane, for its model, for the run."""
+
+from __future__ import annotations
+
+from batchproc.core import retry
+from batchproc.core.decisions import Ended, Halt, HaltKind, Left, Requeued
+from batchproc.core.guards import Guards
+from batchproc.core.lane import Lane, Ticket
+from batchproc.core.modelqueue import ModelQueue, Policy
+from batchproc.model import Demand, Fault, FaultKind
+
+
+class Failures:
+    """Brings trackers, lane and guards up to date and says what happens to the job."""
+
+    def __init__(self, policy: Policy, guards: Guards) -> None:
+        self._max_attempts = policy.max_attempts
+        self._guards = guards
+
+    def after(
+        self, queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, in_flight: int, now: float, u: float
+    ) -> Ended | Requeued | Left:
+        """An attempt failed; `in_flight` counts it too."""
+        kind = fault.kind
+        if kind is FaultKind.REFUSED:
+            self._guards.halt(Halt(HaltKind.REFUSED, fault.message, None))
+            return Left(ticket, fault)
+        if kind is FaultKind.RATE_LIMITED:
+            if lane.good(now):
+                lane.window.restart()
+            return self._rate_limited(queue, lane, ticket, fault, now, u)
+        if kind is FaultKind.CONNECT:
+            ticket.attempts -= 1  # it was never sent
+            queue.capacity.give_back(ticket.demand, now)
+            if lane.unreachable(now, fault.message):
+                lane.forgive()
+            return _again(lane, ticket, fault, now, retry.spread_s(1.0, u))
+        if kind is FaultKind.TIMEOUT:
+            return self._timed_out(lane, ticket, fault, now, u)
+        if kind in retry.STRIKES:
+            return self._strike(queue, lane, ticket, fault, in_flight, now, u)
+        lane.answered(in_flight, now)
+        if kind is FaultKind.TOO_LARGE:
+            _learn_too_large(queue, lane, ticket, fault, now)
+        else:
+            queue.passed()
+        return self._give_up(ticket, fault)
+
+    @staticmethod
+    def _rate_limited(queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, now: float, u: float) -> Requeued:
+        queue.refused(ticket.sent_at, fault, now)
+        wait_s = fault.wait_s if fault.wait_s is not None else retry.pause_s(queue.refusals, u)
+        which = fault.limit[0] if fault.limit is not None else None
+        capacity = queue.capacity
+        if fault.limit is not None and not fault.daily:
+            capacity.learn(*fault.limit, now)
+        by = None if fault.daily else which
+        capacity.refused(ticket.demand, now, sent_at=ticket.sent_at, wait_s=fault.wait_s, by=by)
+        capacity.pause(now + wait_s, "the pause that the provider asked for, of" if fault.wait_s else "a pause")
+        return _again(lane, ticket, fault, now, wait_s + retry.spread_s(wait_s, u))
+
+    def _strike(
+        self, queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, in_flight: int, now: float, u: float
+    ) -> Ended | Requeued:
+        if not ticket.strikes:
+            ticket.first_strike_at = now
+        ticket.strikes += 1
+        if fault.kind is FaultKind.OVERLOADED:
+            lane.window.overloaded(now, ticket.sent_at)
+        elif fault.kind is FaultKind.INVALID:
+            lane.answered(in_flight, now)
+            queue.passed()
+        if fault.kind is not FaultKind.INVALID and lane.failing(ticket, now, fault.message):
+            lane.forgive()
+        if lane.out_since is not None:
+            ticket.strikes = 0
+            return _again(lane, ticket, fault, now, retry.spread_s(1.0, u))
+        if ticket.strikes >= self._max_attempts:
+            lane.ended_otherwise = True
+            code = fault.code or "attempts_exhausted"
+            return self._give_up(ticket, fault, code, f"given up after {ticket.strikes} attempts: {fault.message}")
+        wait_s = max(retry.backoff_s(ticket.strikes, u), fault.wait_s or 0.0)
+        return _again(lane, ticket, fault, now, wait_s)
+
+    def _timed_out(self, lane: Lane, ticket: Ticket, fault: Fault, now: float, u: float) -> Ended | Requeued:
+        ticket.timeouts += 1
+        if ticket.timeouts < retry.TIMEOUTS:
+            return _again(lane, ticket, fault, now, retry.backoff_s(1, u))
+        self._guards.timed_out(lane)
+        return self._give_up(ticket, fault)
+
+    def _give_up(self, ticket: Ticket, fault: Fault, code: str | None = None, message: str | None = None) -> Ended:
+        self._guards.failed(fault)
+        return Ended(ticket, fault, code, message)
+
+
+def _again(lane: Lane, ticket: Ticket, fault: Fault, now: float, wait_s: float) -> Requeued:
+    lane.requeue(ticket, now + wait_s)
+    return Requeued(ticket, fault, wait_s)
+
+
+def _learn_too_large(queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, now: float) -> None:
+    queue.capacity.give_back(Demand(0, ticket.demand.tokens), now)
+    if fault.limit is not None:
+        queue.capacity.learn(*fault.limit, now)
+    estimate = ticket.demand.tokens
+    lane.too_large_from = min(lane.too_large_from, estimate or float("inf"))
+    if fault.requested and estimate:
+        scale = fault.requested / estimate
+        lane.scale = min(lane.scale or scale, scale)
