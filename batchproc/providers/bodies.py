@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -121,21 +122,23 @@ def read_answer(path: str, body: bytes) -> Read:
     if top.error is not None:
         error = _error_of(top.error)
         return Read(f"an error inside a 200: {error.message or error.code or 'unnamed'}", error=error)
-    problem = _missing(path.removeprefix("/v1"), top)
+    problem = _missing(path, top)
     usage = usage_of(top.usage) if isinstance(top, _Top) else Usage()
     return Read(problem, top.id if isinstance(top.id, str) else None, usage)
 
 
 def _missing(path: str, top: _Top | _TopLenient) -> str:
-    if path in ("/chat/completions", "/completions"):
+    if path.endswith("/completions"):
         return "" if _is_full_list(top.choices) else "the answer has no `choices`"
-    if path == "/embeddings":
+    if path.endswith("/embeddings"):
         return "" if _is_full_list(top.data) else "the answer has no `data`"
-    if path == "/responses" and top.status not in ("completed", "incomplete"):
+    if path.endswith("/responses") and top.status not in ("completed", "incomplete"):
         return f"the response's status is {top.status!r}, not completed or incomplete"
     return ""
 
 
+_FULL_LIST = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[^ \t\r\n\]]")
+
+
 def _is_full_list(value: Raw) -> bool:
-    data = bytes(memoryview(value)[:64])
-    return data[:1] == b"[" and data[1:].lstrip()[:1] not in (b"]", b"")
+    return _FULL_LIST.match(memoryview(value)) is not None

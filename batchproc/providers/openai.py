@@ -41,11 +41,13 @@ _REFUSED_CODES = frozenset(
 )
 _REFUSED_WORDS = re.compile(
     r"exceeded your current quota|billing hard limit has been reached|access was terminated"
-    r"|credit balance is too low|insufficient balance|api key not valid|account is not active",
+    r"|credit balance is too low|insufficient balance|api key not valid|account is not active"
+    r"|reached your (?:specified )?api usage limits|user location is not supported|prepay\w* [^.]*depleted",
     re.IGNORECASE,
 )
 _TOO_LARGE = re.compile(r"request too large for", re.IGNORECASE)
-_LIMIT = re.compile(r"on (?P<what>requests|tokens) per (?P<per>min|day)\b[^:]*?[:.] Limit:? (?P<limit>\d+)")
+_NEVER = re.compile(r"too large to process", re.IGNORECASE)  # llama.cpp says so with a 500
+_LIMIT = re.compile(r"on (?P<what>requests|tokens) per (?P<per>min|day)(?:ute)?\b[^:]*?[:.] Limit:? (?P<limit>\d+)")
 _REQUESTED = re.compile(r"Requested:? (\d+)")
 _OVERLOADED_CODES = frozenset({"server_is_overloaded", "overloaded_error", "engine_overloaded", "slow_down"})
 _TRIED_AGAIN = frozenset({FaultKind.SERVER, FaultKind.OVERLOADED, FaultKind.RATE_LIMITED})
@@ -86,7 +88,7 @@ class OpenAI:
     @staticmethod
     def _read_success(path: str, reply: Reply, wall: float) -> Answer | Fault:
         read = read_answer(path, reply.body)
-        request_id = reply.headers.get("x-request-id") or read.id
+        request_id = _request_id(reply) or read.id
         if not read.problem:
             return Answer(reply.status, request_id, one_line(reply.body), read.usage)
         if read.error is not None and _refuses(reply.status, read.error):
@@ -99,6 +101,13 @@ class OpenAI:
             request_id=request_id,
             body=reply.body,
         )
+
+
+def _request_id(reply: Reply) -> str | None:
+    value = reply.headers.get("x-request-id")
+    if value is None or value.isascii():
+        return value
+    return value.encode("utf-8", "replace").decode()  # bytes that are no UTF-8 arrive as lone surrogates
 
 
 def _refuses(status: int, error: ErrorBody) -> bool:
@@ -121,7 +130,7 @@ def triage(reply: Reply, error: ErrorBody, wall: float) -> Fault:
         limit=limit,
         requested=requested,
         status=status,
-        request_id=reply.headers.get("x-request-id"),
+        request_id=_request_id(reply),
         body=reply.body,
     )
 
@@ -144,12 +153,14 @@ def _status_text(reply: Reply) -> str:
 def _kind(reply: Reply, error: ErrorBody) -> tuple[FaultKind, tuple[str, int] | None, int | None, bool]:
     """The kind of fault, the limit and the tokens that its message names, and whether the limit is a daily one."""
     status, message = reply.status, error.message
+    if status == 402 and ("retry-after" in reply.headers or "retry-after-ms" in reply.headers):
+        return FaultKind.RATE_LIMITED, None, None, False  # OpenRouter: money that comes back by itself
     if _refuses(status, error):
         return FaultKind.REFUSED, None, None, False
     should_retry = reply.headers.get("x-should-retry", "").lower()
     if status == 429 or error.code == "rate_limit_exceeded":
         return _rate_kind(message, should_retry)
-    if should_retry == "false":
+    if should_retry == "false" or _NEVER.search(message):
         return FaultKind.REJECTED, None, None, False
     if error.code in _OVERLOADED_CODES or error.type in _OVERLOADED_CODES or status in (503, 529):
         return FaultKind.OVERLOADED, None, None, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 from collections.abc import Callable, Mapping
 
@@ -13,6 +14,7 @@ from batchproc.model import Reply, Trouble
 
 MOST_BODY = 256 << 20  # bytes, after decompression
 _MOST_HEADER = 64 << 10
+_MOST_BYTES = 1 << 20  # a longer body is given to aiohttp as a file, which it sends in pieces
 _NO_HEADERS: dict[str, str] = {}
 
 
@@ -63,13 +65,14 @@ class HttpTransport:
         url = self._urls.get(path)
         if url is None:
             url = self._urls[path] = URL(self._url_for(path), encoded=True)
+        data: bytes | io.BytesIO = body if len(body) <= _MOST_BYTES else io.BytesIO(body)
         try:
-            async with self._session.post(url, data=body, headers=self._headers, allow_redirects=False) as response:
-                data = await self._read(response)
-                if data is None:
+            async with self._session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
+                answer = await self._read(response)
+                if answer is None:
                     response.close()
                     return _trouble(Trouble.TOO_LARGE, f"the answer is larger than {MOST_BODY >> 20} MiB")
-                return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, data)
+                return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, answer)
         except aiohttp.ServerTimeoutError as e:
             if isinstance(e, aiohttp.ConnectionTimeoutError):
                 return _trouble(Trouble.CONNECT, f"no connection to {_host(url)}: timed out")
@@ -87,8 +90,11 @@ class HttpTransport:
     async def _read(response: aiohttp.ClientResponse) -> bytes | None:
         """The body, decompressed; None if it is over the cap."""
         length = response.content_length
-        if length is not None and length < 1 << 20 and "Content-Encoding" not in response.headers:
-            return await response.read()
+        if length is not None and "Content-Encoding" not in response.headers:
+            if length > MOST_BODY:
+                return None
+            if length < 1 << 20:
+                return await response.read()
         chunks: list[bytes] = []
         size = 0
         async for chunk in response.content.iter_any():

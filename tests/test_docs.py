@@ -1,0 +1,91 @@
+"""The README says what the program does: options, exit codes, and the commands a newcomer types."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from batchproc.cli.main import cli
+from batchproc.cli.run import default_output, run
+from batchproc.cli.simulate import simulate
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    """The text of one section of the README."""
+    return README.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def test_every_option_of_run_is_in_the_readme_and_no_other() -> None:
+    """The option table and the program have the same long options."""
+    rows = re.findall(r"^\| (`-.*?`) \|", section("Options of `run`"), re.MULTILINE)
+    documented = set(re.findall(r"--[a-z][a-z-]*", " ".join(rows)))
+    real = {o for p in run.params for o in p.opts if o.startswith("--")}
+    assert documented == real
+
+
+def test_exit_codes_in_the_readme_and_in_the_help_are_the_same() -> None:
+    """0 to 7 and the three signals, in both places."""
+    table = {
+        int(n) for row in re.findall(r"^\| ([\d, ]+) \|", section("Exit codes"), re.MULTILINE) for n in row.split(",")
+    }
+    assert table == {0, 1, 2, 3, 4, 5, 6, 7, 130, 143, 129}
+    shown = CliRunner().invoke(cli, ["run", "--help"]).output
+    for code in table:
+        assert re.search(rf"\b{code}\b", shown)
+
+
+def test_every_option_can_come_from_the_environment() -> None:
+    """`--max-wait` is BATCHPROC_MAX_WAIT, and so for all."""
+    for param in run.params:
+        long = next((o for o in param.opts if o.startswith("--")), None)
+        if long is not None:
+            assert param.envvar == "BATCHPROC_" + long[2:].replace("-", "_").upper()
+
+
+def test_the_two_commands_stand_alone_on_their_lines() -> None:
+    """The line that tries batchproc and the line that tests it: CI runs them as they are."""
+    commands = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv && ")]
+    assert len(commands) == 2
+    assert "--simulate" in commands[0]
+    assert "pytest" in commands[1]
+
+
+def test_help_leads_with_the_purpose_and_examples() -> None:
+    """Somebody who types --help sees what it is for and what to type."""
+    for command in (cli, run, simulate):
+        shown = CliRunner().invoke(command, ["--help"]).output
+        assert shown.index("Usage:") == 0
+    shown = CliRunner().invoke(cli, ["--help"]).output
+    assert "batchproc run jobs.jsonl --rpm 3500 --tpm 90000" in shown
+
+
+def test_our_own_error_codes_are_in_the_readme() -> None:
+    """Each code that batchproc itself puts into a failed line is in the table."""
+    documented = set(re.findall(r"^\| `([a-z_]+)` \|", README, re.MULTILINE))
+    source = "".join(
+        p.read_text(encoding="utf-8") for p in (ROOT / "batchproc").rglob("*.py") if "simulator" not in p.parts
+    )
+    used = set(
+        re.findall(r'"(invalid_\w+|attempts_exhausted|request_t\w+|response_too_large|connection_error)"', source)
+    )
+    assert used - {"invalid_api_key", "invalid_request_error"} <= documented
+
+
+def test_default_output_names() -> None:
+    """Compression first, then one known suffix, then the new one."""
+    for jobs, output in {
+        "jobs.jsonl": "jobs.results.jsonl",
+        "a/jobs.ndjson.gz": "a/jobs.results.jsonl",
+        "jobs.json.zst": "jobs.results.jsonl",
+        "jobs.txt": "jobs.results.jsonl",
+        "jobs": "jobs.results.jsonl",
+        "jobs.data": "jobs.data.results.jsonl",
+        "jobs.jsonl.jsonl": "jobs.jsonl.results.jsonl",
+        "jobs.gz": "jobs.results.jsonl",
+    }.items():
+        assert default_output(jobs) == output
