@@ -91,7 +91,7 @@ class Pool:
         if drain_s is not None:
             self.drain_s = drain_s
         self.scheduler.halt(halt)
-        self.pump()
+        self._stop()
 
     def cut(self) -> None:
         """Do not wait for what is in flight any longer."""
@@ -132,13 +132,17 @@ class Pool:
                 self.waiting_for = step.why
                 self._wake_in(step.seconds)
             elif isinstance(step, Halt):
-                self._stopping.set()
-                if not self.scheduler.in_flight:
-                    self._over.set()
+                self._stop()
             elif isinstance(step, Done):
                 self._over.set()
             self.wants_jobs.set()
             return None
+
+    def _stop(self) -> None:
+        """Begin the drain; end at once where nothing is in flight."""
+        self._stopping.set()
+        if not self.scheduler.in_flight:
+            self._over.set()
 
     def _wake_in(self, seconds: float) -> None:
         at = self._now() + seconds

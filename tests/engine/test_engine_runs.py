@@ -10,7 +10,7 @@ from virtualrun import VirtualRun
 
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.core.modelqueue import Policy
-from batchproc.events import OutageBegan, OutageEnded, RequestSent
+from batchproc.events import OutageBegan, OutageEnded, RequestSent, Stopping
 from batchproc.model import Reply, Trouble
 from batchproc.settings import Limits
 from batchproc.simulator.settings import SimulatorSettings
@@ -266,3 +266,16 @@ def test_no_polling() -> None:
     everything_answered(run)
     assert run.seconds > 55
     assert woken < 60 * 6
+
+
+def test_a_stop_is_noticed_while_every_worker_is_busy() -> None:
+    """The drain begins at the halt, not when the next worker comes back."""
+
+    async def interrupt(run: VirtualRun) -> None:
+        await asyncio.sleep(1.0)
+        run.pool.halt(Halt(HaltKind.INTERRUPTED, "interrupted"), drain_s=2)
+
+    server = SimulatorSettings(faults=("hang=100%",), latency="0.1")
+    run = VirtualRun(bodies(30), server=server, policy=Policy(concurrency=4), during=interrupt).go()
+    assert run.seconds == pytest.approx(3.0, abs=0.1)
+    assert any(isinstance(e, Stopping) for e in run.events)
