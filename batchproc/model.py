@@ -87,6 +87,20 @@ class Usage(Struct, frozen=True, gc=False):
 NO_USAGE = Usage()
 
 
+class RateSeen(Struct, frozen=True, gc=False):
+    """What an answer's headers say of one limit, at the instant its request was admitted.
+
+    `what` is "requests" or "tokens". `reset_s` is when it would be full again if nothing more were sent; `window_s`
+    is known only where the header's name tells.
+    """
+
+    what: str
+    limit: int
+    remaining: int
+    reset_s: float | None = None
+    window_s: float | None = None
+
+
 class Trouble(enum.Enum):
     """How an attempt can fail before there is a whole HTTP answer."""
 

@@ -82,8 +82,8 @@ class HttpTransport:
         except aiohttp.ClientConnectorError as e:
             return _trouble(Trouble.CONNECT, f"no connection to {_host(url)}: {_why(e.os_error)}")
         except aiohttp.ClientHttpProxyError as e:
-            return _trouble(Trouble.CONNECT, f"the proxy refuses the connection: {e.status} {e.message}")
-        except (aiohttp.ClientError, ConnectionError, ValueError) as e:
+            return _trouble(Trouble.CONNECT, f"the proxy refuses the connection: status {e.status}")
+        except (aiohttp.ClientError, OSError, ValueError) as e:
             return _trouble(Trouble.BROKEN, f"the connection to {_host(url)} broke: {type(e).__name__}")
 
     @staticmethod
