@@ -42,6 +42,7 @@ class Job(Struct, frozen=True, gc=False):
     body: bytes
     metadata: bytes | None = None
     input_tokens: int = 0  # what tiktoken counts, or ceil(bytes / 4)
+    limiter_tokens: int = 0  # what OpenAI's limiter estimates: a quarter of the bytes; 0 if not counted
     output_cap: int | None = None  # the job's own maximum of output tokens, times n; None if it names none
 
 
@@ -160,6 +161,7 @@ class Answer(Struct, frozen=True, gc=False):
     request_id: str | None
     body: bytes
     usage: Usage
+    rates: tuple[RateSeen, ...] = ()  # what the headers say of the limits
 
 
 class Result(Struct, frozen=True, gc=False):

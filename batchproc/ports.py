@@ -117,10 +117,10 @@ class Parser(Protocol):
 class Weigher(Protocol):
     """Counts tokens."""
 
-    def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
-        """Input tokens, and the job's own maximum of output tokens (None if it names none)."""
+    def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None]:
+        """Input tokens; the same as a limiter estimates them; the job's own maximum of output (None: none named)."""
         ...
 
-    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None]:
         """The same, off the event loop."""
         ...

@@ -6,7 +6,7 @@ clients do: a full token bucket (the cookbook's way), an exact sliding window, e
 
     python benchmarks/throttle.py                 the table: time ÷ optimum (share of 429s)
     python benchmarks/throttle.py --only fixed    rows whose name contains this
-    python benchmarks/throttle.py --minutes 3     shorter work (default: 12 minutes' worth)
+    python benchmarks/throttle.py --minutes 3     shorter work (default: 11.7 minutes' worth)
     python benchmarks/throttle.py --clients "ours;even"   columns
 """
 
@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 
 from virtualrun import VirtualRun
 
-from batchproc.core.capacity import CapacityTracker, DualCapacity
+from batchproc.core.capacity import DualCapacity
+from batchproc.core.tracker import CapacityTracker
 from batchproc.settings import Limits
 from batchproc.simulator.asked import read_chat
 from batchproc.simulator.charge import charge_tokens
@@ -209,7 +210,7 @@ def table(minutes: float, only: str, columns: list[str]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--minutes", type=float, default=11.7)
     parser.add_argument("--only", default="")
     parser.add_argument("--clients", default="", help="columns, separated by semicolons")
     given = parser.parse_args()

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from batchproc.core.capacity import CapacityTracker, DualCapacity
+from batchproc.core.capacity import DualCapacity
 from batchproc.core.concurrency import MOST
 from batchproc.core.modelqueue import Policy
 from batchproc.core.scheduler import Scheduler
+from batchproc.core.tracker import CapacityTracker
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
 from batchproc.engine.run import Ending, run
@@ -30,7 +31,7 @@ from batchproc.store.checkpoint import Totals
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import digest_of
 from batchproc.tokens.output import LearntOutput
-from batchproc.tokens.weigh import Weigher
+from batchproc.tokens.weigh import Weighed, Weigher
 
 T = TypeVar("T")
 
@@ -194,7 +195,7 @@ async def lines_of(bodies: list[bytes]) -> AsyncIterator[list[RawLine]]:
 class InlineWeigher(Weigher):
     """Counts long bodies on the loop too: a thread would not know virtual time."""
 
-    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+    async def weigh_long(self, path: str, model: str, body: bytes) -> Weighed:
         return self.weigh(path, model, body)
 
 

@@ -8,7 +8,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
@@ -52,6 +52,7 @@ class Run:
         *,
         key: str | None,
         headers: Mapping[str, str],
+        secrets: Sequence[str],
         base_url: Callable[[], str],
         lock: OutputLock | None,
         progress: Progress,
@@ -60,6 +61,7 @@ class Run:
         self._settings = settings
         self._key = key
         self._headers = dict(headers)
+        self._secrets = secrets
         self._base_url = base_url
         self._lock = lock
         self._progress = progress
@@ -143,6 +145,7 @@ class Run:
             headers=provider.headers(),
             timeout_s=settings.timeout_s,
             proxy=proxy_for(base_url) if settings.provider != "simulated" else None,
+            secrets=self._secrets,
         )
         scheduler = Scheduler(
             self._policy(),

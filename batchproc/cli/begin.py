@@ -60,6 +60,7 @@ def begin(
             settings,
             key=key,
             headers=headers,
+            secrets=[s for s in (key, *headers.values()) if s],
             base_url=base_url,
             lock=lock,
             progress=progress,

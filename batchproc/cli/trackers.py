@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from batchproc.core.capacity import CapacityTracker, DualCapacity
+from batchproc.core.capacity import DualCapacity
+from batchproc.core.tracker import CapacityTracker
 from batchproc.settings import Limits
 
 
@@ -47,12 +48,12 @@ def capacity_maker(
         return CapacityTracker(limit, now(), burst_s=limits.burst_s) if limit is not None else None
 
     def capacity(model: str) -> DualCapacity:
-        made = DualCapacity(tracker(limits.rpm), tracker(limits.tpm))
-        for ago_s, requests, tokens in earlier.get(model, ()):
+        made = DualCapacity(tracker(limits.rpm), tracker(limits.tpm), burst_s=limits.burst_s)
+        for ago_s, requests, tokens in sorted(earlier.get(model, ()), reverse=True):
             if made.requests is not None:
-                made.requests.charged_before(requests, ago_s)
+                made.requests.charged_before(requests, ago_s, now())
             if made.tokens is not None:
-                made.tokens.charged_before(tokens, ago_s)
+                made.tokens.charged_before(tokens, ago_s, now())
         return made
 
     return capacity

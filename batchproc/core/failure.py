@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchproc.core import retry
+from batchproc.core.capacity import TOKENS
 from batchproc.core.decisions import Ended, Halt, HaltKind, Left, Requeued
 from batchproc.core.guards import Guards
 from batchproc.core.lane import Lane, Ticket
@@ -31,7 +32,7 @@ class Failures:
             return self._rate_limited(queue, lane, ticket, fault, now, u)
         if kind is FaultKind.CONNECT:
             ticket.attempts -= 1  # it was never sent
-            queue.capacity.give_back(ticket.demand, now)
+            queue.capacity.give_back(ticket.demand, ticket.stamps, now)
             if lane.unreachable(now, fault.message):
                 lane.forgive()
             return _again(lane, ticket, fault, now, retry.spread_s(1.0, u))
@@ -43,7 +44,7 @@ class Failures:
         if kind is FaultKind.TOO_LARGE:
             _learn_too_large(queue, lane, ticket, fault, now)
         else:
-            queue.passed()
+            queue.passed(ticket.sent_at)
         return self._give_up(ticket, fault)
 
     @staticmethod
@@ -54,9 +55,12 @@ class Failures:
         capacity = queue.capacity
         if fault.limit is not None and not fault.daily:
             capacity.learn(*fault.limit, now)
+        queue.charging.refused(ticket.job, by_tokens=which == TOKENS)
         by = None if fault.daily else which
-        capacity.refused(ticket.demand, now, sent_at=ticket.sent_at, wait_s=fault.wait_s, by=by)
-        capacity.pause(now + wait_s, "the pause that the provider asked for, of" if fault.wait_s else "a pause")
+        capacity.refused(ticket.demand, ticket.stamps, now, wait_s=fault.wait_s, by=by)
+        capacity.pause(
+            now + wait_s, "the pause that the provider asked for" if fault.wait_s else "a pause after refusals"
+        )
         return _again(lane, ticket, fault, now, wait_s + retry.spread_s(wait_s, u))
 
     def _strike(
@@ -69,7 +73,7 @@ class Failures:
             lane.window.overloaded(now, ticket.sent_at)
         elif fault.kind is FaultKind.INVALID:
             lane.answered(in_flight, now)
-            queue.passed()
+            queue.passed(ticket.sent_at)
         if fault.kind is not FaultKind.INVALID and lane.failing(ticket, now, fault.message):
             lane.forgive()
         if lane.out_since is not None:
@@ -100,7 +104,7 @@ def _again(lane: Lane, ticket: Ticket, fault: Fault, now: float, wait_s: float) 
 
 
 def _learn_too_large(queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, now: float) -> None:
-    queue.capacity.give_back(Demand(0, ticket.demand.tokens), now)
+    queue.capacity.give_back(Demand(0, ticket.demand.tokens), ticket.stamps, now)
     if fault.limit is not None:
         queue.capacity.learn(*fault.limit, now)
     estimate = ticket.demand.tokens

@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 
+from batchproc.core.charging import Totals
 from batchproc.core.concurrency import Window
+from batchproc.core.tracker import Stamp
 from batchproc.model import Demand, Job
 
 OUT_AFTER_S = 10.0
@@ -23,7 +25,18 @@ _DIFFERENT = 3
 class Ticket:
     """A job on its way: what has been tried so far."""
 
-    __slots__ = ("attempts", "demand", "first_strike_at", "job", "probe", "sent_at", "strikes", "timeouts")
+    __slots__ = (
+        "attempts",
+        "demand",
+        "first_strike_at",
+        "job",
+        "probe",
+        "sent_at",
+        "stamps",
+        "strikes",
+        "timeouts",
+        "totals",
+    )
 
     def __init__(self, job: Job, attempts: int = 0) -> None:
         self.job = job
@@ -33,6 +46,8 @@ class Ticket:
         self.first_strike_at = 0.0
         self.sent_at = 0.0
         self.demand = Demand(1, 0)
+        self.stamps: tuple[Stamp | None, Stamp | None] = (None, None)  # of its charges
+        self.totals: Totals | None = None  # what each rule had charged by then
         self.probe = False
 
 

@@ -6,9 +6,11 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from batchproc.core.capacity import DualCapacity
-from batchproc.core.lane import Lane
-from batchproc.model import Demand, Fault, FaultKind, Job
+from batchproc.core.capacity import TOKENS, DualCapacity
+from batchproc.core.charging import Charging
+from batchproc.core.lane import Lane, Ticket
+from batchproc.core.tracker import Kind
+from batchproc.model import Demand, Fault, FaultKind, Job, RateSeen
 
 
 class Learner(Protocol):
@@ -40,6 +42,7 @@ class ModelQueue:
         self.name = name
         self.capacity = capacity
         self.learner = learner
+        self.charging = Charging()
         self.lanes: list[Lane] = []
         self.blocked_until = float("-inf")
         self.why = ""
@@ -71,13 +74,33 @@ class ModelQueue:
             self.refused_since = now
         self.refusal = fault
 
-    def passed(self) -> None:
-        """A request got past the limits: it was answered, or judged for what it says."""
-        self.refusals, self.refused_since = 0, None
+    def passed(self, sent_at: float) -> None:
+        """A request got past the limits: it was answered, or judged for what it says.
+
+        One that was sent before the last refusal shows nothing of what the server does now.
+        """
+        if sent_at > self.refused_at:
+            self.refusals, self.refused_since = 0, None
 
     def demand_of(self, job: Job) -> Demand:
-        """Input tokens, and for the output the job's own maximum, else what was learnt."""
+        """A request, and the tokens that the server is believed to charge for it."""
         if self.capacity.tokens is None:
             return Demand(1, 0)
-        output = job.output_cap if job.output_cap is not None else self.learner.reserve()
-        return Demand(1, job.input_tokens + output)
+        return Demand(1, self.charging.charge(job, self.learner.reserve()))
+
+    def sent(self, ticket: Ticket, now: float) -> None:
+        """A job goes out: charge the trackers."""
+        ticket.stamps = self.capacity.take(ticket.demand, now)
+        if self.capacity.tokens is not None:
+            ticket.totals = self.charging.sent(ticket.job, now)
+
+    def told(self, ticket: Ticket, rates: tuple[RateSeen, ...], now: float) -> None:
+        """What the headers of an answer say."""
+        self.capacity.told(rates, ticket.stamps, now)
+        tokens = self.capacity.tokens
+        if tokens is None or ticket.totals is None:
+            return
+        for seen in rates:
+            if seen.what == TOKENS and tokens.kind is not Kind.UNKNOWN:
+                refill = tokens.rate * seen.limit / tokens.limit if tokens.kind is Kind.BUCKET else 0.0
+                self.charging.told(ticket.totals, seen.remaining, refill)

@@ -195,7 +195,7 @@ class Scheduler:
             self._guards.failed()
             text = f"it needs about {ticket.demand.tokens} tokens, the limit is {tokens.limit:.0f} per minute"
             return Unsent(ticket, "request_too_large", text)
-        queue.capacity.take(ticket.demand, now)
+        queue.sent(ticket, now)
         ticket.attempts += 1
         ticket.sent_at = now
         ticket.probe = lane.out_since is not None
@@ -226,13 +226,15 @@ class Scheduler:
         lane.in_flight -= 1
         self.in_flight -= 1
         queue.blocked_until = float("-inf")
+        queue.capacity.returned(ticket.stamps)
         if ticket.probe:
             ticket.probe = False
             lane.probe_ended(now)
         if isinstance(outcome, Answer):
-            queue.passed()
+            queue.passed(ticket.sent_at)
             lane.answered(in_flight, now)
-            queue.capacity.accepted(ticket.demand, now)
+            queue.capacity.accepted(ticket.demand, ticket.stamps, now)
+            queue.told(ticket, outcome.rates, now)
             if ticket.job.output_cap is None and outcome.usage.output_tokens:
                 queue.learner.observe(outcome.usage.output_tokens)
             self._guards.succeeded()

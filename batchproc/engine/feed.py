@@ -14,7 +14,7 @@ from msgspec import structs
 from batchproc.core.scheduler import Scheduler
 from batchproc.engine.pool import Pool
 from batchproc.errors import InputChanged
-from batchproc.model import BadJob, Job, Position, RawLine
+from batchproc.model import BadJob, Position, RawLine
 from batchproc.ports import Parser, ResultSink, Weigher
 from batchproc.resultline import refused
 
@@ -129,13 +129,13 @@ class Feed:
         if isinstance(job, BadJob):
             self._pool.end_bad(refused(job))
             return
-        weigh = self._weigher.weigh_long if len(job.body) > _LONG else None
-        if weigh is not None:
-            tokens, cap = await weigh(job.path, job.model, job.body)
+        if len(job.body) > _LONG:
+            tokens, limiter, cap = await self._weigher.weigh_long(job.path, job.model, job.body)
         else:
-            tokens, cap = self._weigher.weigh(job.path, job.model, job.body)
+            tokens, limiter, cap = self._weigher.weigh(job.path, job.model, job.body)
         self._mean_bytes += (len(job.body) - self._mean_bytes) / 100
-        self._scheduler.submit(_weighed(job, tokens, cap), earlier.sent.get(index, 0))
+        job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap)
+        self._scheduler.submit(job, earlier.sent.get(index, 0))
 
     @staticmethod
     def _compare(raw: RawLine, digest: bytes | None) -> None:
@@ -143,9 +143,3 @@ class Feed:
             raise InputChanged(
                 f"line {raw.line} of the input (job {raw.index}) is answered already, and reads differently now", _HINT
             )
-
-
-def _weighed(job: Job, tokens: int, cap: int | None) -> Job:
-    if not tokens and cap is None:
-        return job
-    return structs.replace(job, input_tokens=tokens, output_cap=cap)

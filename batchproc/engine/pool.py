@@ -180,6 +180,11 @@ class Pool:
     async def _work(self, grant: Grant) -> None:
         while True:
             ticket = grant.ticket
+            if self.scheduler.halted is not None:  # since the permission was given
+                self.scheduler.abandoned(ticket)
+                self.left += 1
+                self._stop()
+                return
             try:
                 await self._attempt(ticket)
             except asyncio.CancelledError:

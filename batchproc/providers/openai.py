@@ -12,6 +12,7 @@ import re
 from batchproc.jsontext import one_line
 from batchproc.model import Answer, Fault, FaultKind, Reply, Trouble
 from batchproc.providers.bodies import ErrorBody, read_answer, read_error
+from batchproc.providers.headers import rates_in
 from batchproc.providers.waits import wait_s
 
 _TROUBLES = {
@@ -90,7 +91,7 @@ class OpenAI:
         read = read_answer(path, reply.body)
         request_id = _request_id(reply) or read.id
         if not read.problem:
-            return Answer(reply.status, request_id, one_line(reply.body), read.usage)
+            return Answer(reply.status, request_id, one_line(reply.body), read.usage, rates_in(reply.headers, wall))
         if read.error is not None and _refuses(reply.status, read.error):
             return triage(reply, read.error, wall)
         return Fault(

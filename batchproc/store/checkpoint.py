@@ -6,21 +6,20 @@ Kinds of records, by their `kind`:
                so that one damaged spot cannot make the file unreadable.
     result     a result that finished before those in front of it: index, digest of its input line, its output line.
     sent       requests that were sent: when, which model, how many requests and tokens, which jobs.
-    mark       about once a second, after an fsync of the output: where the output and the input stood.
+    mark       about once a second, after an fsync of the output: where the output and the input stood, and checksums
+               of the output lines written since the mark before.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import re
-from array import array
-from collections.abc import Iterator
+from binascii import unhexlify
 
 import msgspec
 from msgspec import Struct, field
 
-from batchproc.model import NO_USAGE, Position, Result, Usage
+from batchproc.model import Position, Result, Usage
+from batchproc.resultline import read_line
 from batchproc.store.input import InputIdentity
 from batchproc.store.record import PREFIX, is_whole, seal
 
@@ -77,7 +76,9 @@ class Totals(Struct):
 class Mark(Struct, frozen=True):
     """Where things stood when the output was last made durable.
 
-    The first `next_index` results are the first `output_length` bytes of the output. `at` is Unix time.
+    The first `next_index` results are the first `output_length` bytes of the output. `at` is Unix time. `input` is
+    None while the input is not known to be the one that was answered. `sums` are the CRC-32 of the output lines from
+    `since` on, eight hexadecimal digits each; what earlier marks say of these lines holds no longer.
     """
 
     at: float
@@ -87,6 +88,8 @@ class Mark(Struct, frozen=True):
     totals: Totals
     input: InputIdentity | None = None
     done: bool = False
+    since: int = 0
+    sums: str = ""
 
     def written(self) -> Totals:
         """The totals of the results in the output, as a copy that may be counted on."""
@@ -140,103 +143,26 @@ def result_record(result: Result) -> bytes:
     )
 
 
-_RESULT = re.compile(
+RESULT = re.compile(
     rb'"kind":"result","index":(\d+),"job":"([0-9a-f]{16})","input_line":(\d+),'
     rb'"code":(null|"(?:[^"\\]|\\.)*"),"usage":\[(\d+),(\d+)\],"line":'
 )
 
 
+def message_in(line: bytes) -> str:
+    """The error message in a failed job's output line."""
+    seen = read_line(line)
+    return seen.message if seen is not None else ""
+
+
 def parse_result(record: bytes) -> Result | None:
     """Read a result record (without newline) back; None if it is none or was damaged."""
-    m = _RESULT.match(record, PREFIX)
+    m = RESULT.match(record, PREFIX)
     if m is None or not is_whole(record):
         return None
-    code = None if m[4] == b"null" else str(msgspec.json.decode(m[4]))
-    return Result(
-        index=int(m[1]),
-        digest=bytes.fromhex(m[2].decode()),
-        line=record[m.end() : -1] + b"\n",
-        code=code,
-        input_line=int(m[3]),
-        usage=NO_USAGE if code else Usage(int(m[5]), int(m[6])),
-    )
-
-
-class Scan(Struct):
-    """What a checkpoint file holds. `size` is where its last whole record ends; `damaged` counts bad lines before."""
-
-    header: Header | None = None
-    mark: Mark | None = None
-    sent: list[Sent] = field(default_factory=list)
-    size: int = 0
-    damaged: int = 0
-    indices: array[int] = field(default_factory=lambda: array("q"))
-    offsets: array[int] = field(default_factory=lambda: array("q"))
-    digests: array[int] = field(default_factory=lambda: array("Q"))
-
-
-_HEADER = msgspec.json.Decoder(Header)
-_MARK = msgspec.json.Decoder(Mark)
-_SENT = msgspec.json.Decoder(Sent)
-
-
-def _lines(fd: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """(offset, line without newline) of each line that ends in a newline."""
-    if not size:
-        return
-    with mmap.mmap(fd, size, access=mmap.ACCESS_READ) as data:
-        start = 0
-        while (end := data.find(b"\n", start)) >= 0:
-            yield start, data[start:end]
-            start = end + 1
-
-
-def scan(path: str) -> Scan:
-    """Read a checkpoint; damaged records are counted and passed over. Raises OSError."""
-    found = Scan()
-    fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
-    bad = 0
-    try:
-        for offset, line in _lines(fd, os.fstat(fd).st_size):
-            if is_whole(line) and _note(found, offset, line):
-                found.size = offset + len(line) + 1
-                found.damaged += bad
-                bad = 0
-            else:
-                bad += 1
-    finally:
-        os.close(fd)
-    return found
-
-
-def _note(found: Scan, offset: int, line: bytes) -> bool:
-    kind = line[PREFIX + 8 : PREFIX + 12]
-    if kind == b"resu":
-        m = _RESULT.match(line, PREFIX)
-        if m is None:
-            return False
-        found.indices.append(int(m[1]))
-        found.offsets.append(offset)
-        found.digests.append(int(m[2], 16))
-        return True
-    try:
-        if kind == b"sent":
-            found.sent.append(_SENT.decode(line))
-        elif kind == b"mark":
-            found.mark = _MARK.decode(line)
-        elif kind == b"batc":
-            found.header = _HEADER.decode(line)
-    except msgspec.DecodeError:
-        return False
-    return True
-
-
-def read_record(fd: int, offset: int, size: int = 1 << 14) -> bytes:
-    """The record at `offset`, without its newline. Raises OSError."""
-    data = os.pread(fd, size, offset)
-    while (end := data.find(b"\n")) < 0:
-        more = os.pread(fd, max(size, len(data)), offset + len(data))
-        if not more:
-            break
-        data += more
-    return data[:end] if end >= 0 else data
+    index, digest, at, code, input_tokens, output_tokens = m.groups()
+    line = record[m.end() : -1] + b"\n"
+    key = unhexlify(digest)
+    if code == b"null":
+        return Result(int(index), key, line, None, int(at), "", Usage(int(input_tokens), int(output_tokens)))
+    return Result(int(index), key, line, str(msgspec.json.decode(code)), int(at), message_in(line))

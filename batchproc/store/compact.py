@@ -9,91 +9,109 @@ from __future__ import annotations
 
 import asyncio
 import os
+from array import array
 from bisect import bisect_left
+from collections.abc import Callable
 
 from batchproc.core.order import InOrder
-from batchproc.store.checkpoint import (
-    Header,
-    Mark,
-    Sent,
-    header_records,
-    mark_record,
-    read_record,
-    sent_record,
-)
+from batchproc.store.checkpoint import Header, Mark, Sent, header_records, mark_record, sent_record
 from batchproc.store.files import AppendFile, disk_failed, sync_folder
+from batchproc.store.reading import read_records
+from batchproc.store.sending import SentLog
 
 SUFFIX = ".compact"
-_CHUNK = 4 << 20
+_GROUP = 512  # records copied at a time
+_SLICE = 8192  # slots looked at between two turns of everybody else
 
 
-def head_of(header: Header, state: Mark, sent: list[Sent], unanswered: dict[int, int], now: float) -> bytes:
+def head_of(header: Header, state: Mark, sent: SentLog, now: float) -> bytes:
     """The beginning of a compacted file: header, mark, and the requests that still count.
 
     Jobs that were sent and have no result keep their number of requests, as one group that is too old to
     count against a limit.
     """
-    recent = [Sent(s.at, s.model, s.requests, s.tokens, []) for s in sent]
-    indices = [i for i, n in unanswered.items() for _ in range(n)]
+    indices = [i for i, n in sent.unanswered.items() for _ in range(n)]
     old = [Sent(min(now - 86_400, state.at), "", 0, 0, indices)] if indices else []
-    return header_records(header) + mark_record(state) + b"".join(map(sent_record, old + recent))
+    return header_records(header) + mark_record(state) + b"".join(map(sent_record, old + sent.recent.groups(now)))
+
+
+def remove_left_over(checkpoint: str) -> None:
+    """Remove what a run that died while compacting left: it never was in use."""
+    try:
+        os.unlink(checkpoint + SUFFIX)
+    except OSError:
+        pass  # there is none, or it does no harm
 
 
 class Plan:
-    """One compaction: `live` are (index, offset) of the records to keep, by index."""
+    """One compaction of everything that is in the old file now; nothing may be appended while it is made."""
 
-    new: AppendFile
-
-    def __init__(self, old: AppendFile, live: list[tuple[int, int]]) -> None:
+    def __init__(self, old: AppendFile) -> None:
         self._old = old
-        self._live = sorted(offset for _, offset in live)
+        self._live = array("q")  # offsets in the old file, ascending, and where they are in the new one
+        self._at = array("q")
         self._end = old.size
         self._copied_to = old.size
-        self._at: list[int] = []
         self._shift = 0
+        self.in_use = False  # the new file has taken the old one's place
+        self.new: AppendFile | None = None
 
-    def worth_it(self) -> bool:
-        """Whether so little of the file is alive that rewriting it pays (a sample of records is weighed)."""
-        if not self._live:
-            return True
-        sample = self._live[:: max(1, len(self._live) // 64)]
-        mean = sum(len(read_record(self._old.fd, o)) for o in sample) / len(sample)
-        return mean * len(self._live) * 3 < self._end
+    async def choose(self, order: InOrder) -> None:
+        """Find the live records. One that goes to the output meanwhile is copied too: that does no harm."""
+        live: list[int] = []
+        index = order.next_index
+        while index < order.end:
+            for i in range(index, min(index + _SLICE, order.end)):
+                where = order.where(i)
+                if where is not None and where < self._end:
+                    live.append(where)
+            index += _SLICE
+            await asyncio.sleep(0)
+        live.sort()
+        self._live = array("q", live)
 
-    async def copy(self, head: bytes) -> None:
-        """Write head and live records to the new file. Raises DiskFailed."""
-        path = self._old.path + SUFFIX
-        if os.path.exists(path):
-            os.unlink(path)  # left over from a run that died while compacting: never in use
-        self.new = await AppendFile.open(path, self._old.executor)
-        await self.new.append(head)
-        chunk: list[bytes] = []
-        size = 0
-        at = self.new.size
-        for start in range(0, len(self._live), 512):
-            offsets = self._live[start : start + 512]
-            records = await asyncio.to_thread(self._read, offsets)
+    async def copy(self, head: bytes, stopped: Callable[[], bool]) -> bool:
+        """Write head and live records to the new file; False if it was stopped. Raises DiskFailed."""
+        remove_left_over(self._old.path)
+        self.new = new = await AppendFile.open(self._old.path + SUFFIX, self._old.executor)
+        await new.append(head)
+        for start in range(0, len(self._live), _GROUP):
+            if stopped():
+                return False
+            at = new.size
+            records = await asyncio.to_thread(self._read, self._live[start : start + _GROUP])
             for record in records:
-                self._at.append(at + size)
-                chunk.append(record + b"\n")
-                size += len(record) + 1
-            if size > _CHUNK:
-                await self.new.append(b"".join(chunk))
-                chunk, size, at = [], 0, self.new.size
-        await self.new.append(b"".join(chunk))
-        self._shift = self.new.size - self._end
+                self._at.append(at)
+                at += len(record)
+            await new.append(b"".join(records))
+        self._shift = new.size - self._end
+        return True
 
-    def _read(self, offsets: list[int]) -> list[bytes]:
-        return [read_record(self._old.fd, offset) for offset in offsets]
+    def _read(self, offsets: array[int]) -> list[bytes]:
+        try:
+            records = read_records(self._old.fd, offsets)
+        except OSError as e:
+            disk_failed("reading", self._old.path, e)
+        return [records[offset] + b"\n" for offset in offsets]
 
-    async def catch_up(self) -> None:
-        """Copy what was appended to the old file since. The caller keeps others from appending."""
-        data = await asyncio.to_thread(os.pread, self._old.fd, self._old.size - self._copied_to, self._copied_to)
-        self._copied_to += len(data)
-        await self.new.append(data)
+    async def catch_up(self) -> AppendFile:
+        """Copy what was appended to the old file since, and return the new one. The caller keeps others from it."""
+        assert self.new is not None  # noqa: S101 - copy() made it
+        while self._copied_to < self._old.size:
+            try:
+                size = self._old.size - self._copied_to
+                data = await asyncio.to_thread(os.pread, self._old.fd, size, self._copied_to)
+            except OSError as e:
+                disk_failed("reading", self._old.path, e)
+            if not data:
+                raise EOFError(f"`{self._old.path}` became shorter while it was in use")
+            self._copied_to += len(data)
+            await self.new.append(data)
+        return self.new
 
     async def replace(self) -> None:
         """Make the new file durable and give it the old one's name. Raises DiskFailed."""
+        assert self.new is not None  # noqa: S101 - copy() made it
         await self.new.sync()
         try:
             await asyncio.to_thread(os.replace, self.new.path, self._old.path)
@@ -102,10 +120,14 @@ class Plan:
         self.new.path = self._old.path
         await asyncio.to_thread(sync_folder, self._old.path)
 
+    async def give_up(self) -> None:
+        """Remove the new file; the old one stays in use."""
+        if self.new is not None:
+            await self.new.close()
+            remove_left_over(self._old.path)
+
     def move(self, order: InOrder) -> None:
         """Tell the slots where their records are now."""
+        live, at, end, shift, move = self._live, self._at, self._end, self._shift, order.move
         for index, offset in order.items():
-            if offset >= self._end:
-                order.move(index, offset + self._shift)
-            else:
-                order.move(index, self._at[bisect_left(self._live, offset)])
+            move(index, offset + shift if offset >= end else at[bisect_left(live, offset)])

@@ -20,6 +20,7 @@ _HINTS = {
     errno.EPERM: "choose a folder you may write to with `-o`",
     errno.EIO: "the disk reports errors: check it, then run the same command again",
 }
+_PIPE_FULL_S = 0.005
 
 
 def disk_failed(doing: str, path: str, error: OSError) -> NoReturn:
@@ -47,7 +48,7 @@ def sync_folder(path: str) -> None:
 class AppendFile:
     """An append-only file, written through aiofiles in the threads of `executor`.
 
-    `size` is the length of what was written whole. Errors are raised as DiskFailed.
+    `size` is the length of what was written whole; the file must have no other writer. Errors are raised as DiskFailed.
     """
 
     def __init__(self, path: str, file: Any, size: int, executor: ThreadPoolExecutor, durable: bool = True) -> None:
@@ -58,11 +59,9 @@ class AppendFile:
         self._durable = durable
 
     @classmethod
-    async def open(cls, path: str, executor: ThreadPoolExecutor, size: int | None = None) -> AppendFile:
-        """Open for appending, created if missing; `size` cuts the file to that length first."""
+    async def open(cls, path: str, executor: ThreadPoolExecutor) -> AppendFile:
+        """Open for appending, created if missing. Raises DiskFailed."""
         try:
-            if size is not None and os.path.exists(path) and os.path.getsize(path) > size:
-                os.truncate(path, size)
             new = not os.path.exists(path)
             file = await aiofiles.open(path, "a+b", buffering=0, executor=executor)
             if new:
@@ -71,20 +70,37 @@ class AppendFile:
         except OSError as e:
             disk_failed("opening", path, e)
 
+    @staticmethod
+    def cut(path: str, size: int) -> None:
+        """Cut a file that is there to a length. Raises DiskFailed."""
+        try:
+            if os.path.exists(path) and os.path.getsize(path) > size:
+                os.truncate(path, size)
+        except OSError as e:
+            disk_failed("cutting", path, e)
+
     @property
     def fd(self) -> int:
         """The descriptor, for reading back and for fsync."""
         return int(self._file.fileno())
 
     async def append(self, data: bytes) -> int:
-        """Write all of `data`; returns the offset at which it begins."""
+        """Write all of `data`; returns the offset at which it begins.
+
+        Where the disk fails in the middle, the whole lines that were written stay.
+        """
         start = self.size
         view = memoryview(data)
         try:
             while view:
-                view = view[await self._file.write(view) :]
+                n = await self._file.write(view)
+                if n is None:  # a pipe that is set not to block, and is full
+                    await asyncio.sleep(_PIPE_FULL_S)
+                else:
+                    view = view[n:]
         except OSError as e:
-            self._cut(start)
+            self.size = start + data.rfind(b"\n", 0, len(data) - len(view)) + 1
+            self._cut(self.size)
             disk_failed("writing", self.path, e)
         self.size = start + len(data)
         return start

@@ -21,6 +21,7 @@ from batchproc.store.lines import BLOCK, Blocks
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_STEP = 1 << 14  # compressed bytes taken at a time: what they unfold to is held in memory
 
 
 class InputIdentity(Struct, frozen=True, gc=False):
@@ -63,8 +64,9 @@ class _ThreadBlocks:
     an interrupted run from ending.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], closes: IO[bytes] | None = None) -> None:
         self._file = file
+        self._closes = file if isinstance(file, _Pipe) else closes
         self._asked: queue.SimpleQueue[asyncio.Future[bytes] | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()
         threading.Thread(target=self._serve, name="batchproc-input", daemon=True).start()
@@ -87,15 +89,13 @@ class _ThreadBlocks:
     def _serve(self) -> None:
         while (future := self._asked.get()) is not None:
             try:
-                block = self._read()
+                block = _some(self._file, BLOCK)
             except BaseException as e:
                 self._answer(future, None, e)
             else:
                 self._answer(future, block, None)
-
-    def _read(self) -> bytes:
-        read1 = getattr(self._file, "read1", None)
-        return cast(bytes, read1(BLOCK) if read1 is not None else self._file.read(BLOCK))
+        if self._closes is not None:
+            self._closes.close()
 
     def _answer(self, future: asyncio.Future[bytes], block: bytes | None, error: BaseException | None) -> None:
         def settle() -> None:
@@ -157,34 +157,111 @@ async def open_input(name: str, offset: int = 0) -> Opened:
     Raises UsageError where it cannot be opened.
     """
     check_input(name)
+    stdin = name == "-"
     try:
-        raw = cast(IO[bytes], cast(Any, sys.stdin.buffer).raw if name == "-" else open(name, "rb", buffering=0))
+        st = os.fstat(sys.stdin.fileno()) if stdin else os.stat(name)
+        if not stat.S_ISREG(st.st_mode):
+            return Opened(_ThreadBlocks(cast(IO[bytes], _Pipe(name))), None, None, None)
+        raw = _open(name)
     except OSError as e:
         raise UsageError(f"`{name}` cannot be opened: {e.strerror}") from e
-    st = os.fstat(raw.fileno())
-    regular = stat.S_ISREG(st.st_mode)
-    if regular and raw.seekable():
-        start = raw.tell()
-        head = os.pread(raw.fileno(), 4, start)
-    else:
-        head = raw.read(4) or b""
-    if head.startswith((_GZIP, _ZSTD)):
-        stream = cast(IO[bytes], raw if regular else _Prefixed(head, raw))
-        return Opened(_ThreadBlocks(_decompressed(head, stream)), None, None, None)
-    if regular:
-        if name == "-":
-            return Opened(_ThreadBlocks(raw), None, st.st_size, None)
-        raw.close()
-        file = await aiofiles.open(name, "rb", buffering=0)
-        await file.seek(offset)
-        identity = InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
-        return Opened(_FileBlocks(file), identity, st.st_size, file.fileno())
-    return Opened(_ThreadBlocks(cast(IO[bytes], _Prefixed(head, raw))), None, None, None)
+    head = os.pread(raw.fileno(), 4, raw.tell())
+    if _is_compressed(head):
+        return Opened(_ThreadBlocks(_decompressed(head, raw), None if stdin else raw), None, None, None)
+    if stdin:
+        return Opened(_ThreadBlocks(raw), None, st.st_size, None)
+    raw.close()
+    file = await aiofiles.open(name, "rb", buffering=0)
+    await file.seek(offset)
+    identity = InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
+    return Opened(_FileBlocks(file), identity, st.st_size, file.fileno())
+
+
+def _open(name: str) -> IO[bytes]:
+    return cast(IO[bytes], cast(Any, sys.stdin.buffer).raw if name == "-" else open(name, "rb", 0))
+
+
+class _Pipe:
+    """A pipe. It is opened, and looked at for what it brings, by the first read: both may have to wait for ever."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._raw: IO[bytes] | None = None
+        self._stream: IO[bytes] | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Some of the text; empty at the end."""
+        if self._stream is None:
+            self._raw = _open(self._name)
+            head = _first_bytes(self._raw)
+            self._stream = cast(IO[bytes], _Prefixed(head, self._raw))
+            if _is_compressed(head):
+                self._stream = _decompressed(head, self._stream)
+        return _some(self._stream, size)
+
+    def close(self) -> None:
+        """Close it; standard input is not ours to close."""
+        if self._raw is not None and self._name != "-":
+            self._raw.close()
+
+
+def _some(stream: IO[bytes], size: int) -> bytes:
+    """What one read brings, at most `size` bytes."""
+    read1 = getattr(stream, "read1", None)
+    return cast(bytes, read1(size) if read1 is not None else stream.read(size))
+
+
+def _first_bytes(raw: IO[bytes]) -> bytes:
+    """Four bytes of a pipe, which may bring them one by one; fewer at its end."""
+    head = b""
+    while len(head) < 4 and (more := raw.read(4 - len(head))):
+        head += more
+    return head
+
+
+def _is_zstd(head: bytes) -> bool:
+    """A zstd frame, or one of its skippable frames, which some tools write first."""
+    return head.startswith(_ZSTD) or (len(head) == 4 and 0x50 <= head[0] <= 0x5F and head[1:] == b"\x2a\x4d\x18")
+
+
+def _is_compressed(head: bytes) -> bool:
+    return head.startswith(_GZIP) or _is_zstd(head)
 
 
 def _decompressed(head: bytes, stream: IO[bytes]) -> IO[bytes]:
     if head.startswith(_GZIP):
         return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
-    import zstandard
+    return cast(IO[bytes], _Zstd(stream))
 
-    return cast(IO[bytes], zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True))
+
+class _Zstd:
+    """Decompresses zstd frames one after another. Raises EOFError where the last one is cut short.
+
+    (The reader that zstandard itself offers takes a cut file for a whole one.)
+    """
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        import zstandard
+
+        self._stream = stream
+        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
+        self._frame: Any = None
+        self._ahead = b""
+
+    def read(self, size: int = -1) -> bytes:
+        """Some of the text; empty at the end."""
+        while True:
+            data = self._ahead or self._stream.read(_ZSTD_STEP)
+            self._ahead = b""
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("a zstd frame ends early")
+                return b""
+            if self._frame is None:
+                self._frame = self._decompressor.decompressobj()
+            out = cast(bytes, self._frame.decompress(data))
+            if self._frame.eof:
+                self._ahead = self._frame.unused_data
+                self._frame = None
+            if out:
+                return out

@@ -131,7 +131,7 @@ class JobParser:
 
     def path_of(self, url: str) -> str:
         """The path below the base URL for a job's `url`; a bad job if it is no plain absolute path."""
-        if len(url) > 2048 or _PATH.fullmatch(url) is None:
+        if not is_plain_path(url):
             raise _Bad(
                 "invalid_job", f"`url` is not a plain absolute path such as `/v1/chat/completions`: {url[:80]!r}"
             )
@@ -140,7 +140,7 @@ class JobParser:
 
 def is_plain_path(url: str) -> bool:
     """Whether a `url` or `--endpoint` is a path that cannot leave the base URL."""
-    return _PATH.fullmatch(url) is not None
+    return len(url) <= 2048 and ".." not in url and _PATH.fullmatch(url) is not None
 
 
 def _read(data: bytes) -> _Head:
@@ -162,7 +162,7 @@ _ANY = msgspec.json.Decoder(Raw)
 def _exact(line: bytes, value: Raw, name: bytes) -> bytes:
     """The value as it stands in the line; decoding may have replaced lone surrogate escapes in `value`."""
     data = bytes(value)
-    if b"\\ufffd" in data and data not in line:
+    if b"\\ufffd" in data and jsontext.plain_surrogates(line) != line:
         return jsontext.member(line, name) or data
     return data
 

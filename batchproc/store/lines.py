@@ -41,45 +41,71 @@ async def read_lines(blocks: Blocks, *, index: int = 0, line: int = 1, offset: i
     """
     carry: list[bytes] = []
     carried = 0
-    skipping: hashlib._Hash | None = None
-    start = 0  # where the line that is being passed over begins
+    skipped: _TooLong | None = None
     while True:
         block = await blocks.read()
-        last = not block
-        if last and not carried and skipping is None:
-            return
         pieces = block.split(b"\n")
-        pieces[0] = b"".join([*carry, pieces[0]]) if carry else pieces[0]
-        carry, carried = [], 0
+        ended = not block
+        rest = b"" if ended else pieces.pop()
+        if ended and not carried and skipped is None:
+            return
         out: list[RawLine] = []
-        for n, piece in enumerate(pieces):
-            whole = last or n < len(pieces) - 1
-            if skipping is not None:
-                skipping.update(piece)
-                if not whole:
-                    offset += len(piece)
-                    continue
-                out.append(RawLine(index, line, start, b"", skipping.digest()[:8], too_long=True))
-                skipping = None
-                index += 1
-            elif not whole:
-                if len(piece) > MAX_LINE:
-                    skipping, start = hashlib.sha256(piece), offset
-                    offset += len(piece)
-                else:
-                    carry, carried = [piece], len(piece)
-                continue
+        for piece in pieces:
+            if skipped is not None:
+                skipped.update(piece)
+                size, raw = skipped.size, skipped.line(index, line, offset)
+                skipped = None
             else:
-                data = piece.strip(_WHITE)
-                if offset == 0 and data.startswith(_BOM):
-                    data = data[3:].strip(_WHITE)
-                if data:
-                    long = len(data) > MAX_LINE
-                    out.append(RawLine(index, line, offset, b"" if long else data, digest_of(data), long))
-                    index += 1
-            offset += len(piece) + 1
+                if carry:
+                    carry.append(piece)
+                    piece = b"".join(carry)
+                    carry, carried = [], 0
+                size, raw = len(piece), _line(piece, index, line, offset)
+            if raw is not None:
+                out.append(raw)
+                index += 1
+            offset += size + 1
             line += 1
         if out:
             yield out
-        if last:
+        if ended:
             return
+        if skipped is not None:
+            skipped.update(rest)
+        elif rest:
+            carry.append(rest)
+            carried += len(rest)
+            if carried > MAX_LINE:
+                skipped = _TooLong(carry)
+                carry, carried = [], 0
+
+
+def _line(piece: bytes, index: int, line: int, offset: int) -> RawLine | None:
+    """A line by its bytes without the newline; None if it is blank."""
+    if len(piece) > MAX_LINE:
+        return _TooLong([piece]).line(index, line, offset)
+    data = piece.strip(_WHITE)
+    if offset == 0 and data.startswith(_BOM):
+        data = data[3:].strip(_WHITE)
+    return RawLine(index, line, offset, data, digest_of(data)) if data else None
+
+
+class _TooLong:
+    """A line that is too long to be kept: all its bytes go into the digest."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._blank = True
+        for piece in pieces:
+            self.update(piece)
+
+    def update(self, piece: bytes) -> None:
+        """The line goes on."""
+        self.size += len(piece)
+        self._hash.update(piece)
+        self._blank = self._blank and not piece.strip(_WHITE)
+
+    def line(self, index: int, line: int, offset: int) -> RawLine | None:
+        """The line, at its end; None if it is blank."""
+        return None if self._blank else RawLine(index, line, offset, b"", self._hash.digest()[:8], too_long=True)

@@ -56,6 +56,11 @@ class OutputLock:
                     f"`{self._output}` is being written by another batchproc ({_describe(owner)})",
                     "wait for it or stop it; `--break-lock` takes over if you are sure that it is gone",
                 )
+            if got is False:  # --break-lock: a new file, locked by this process, takes the old one's place
+                os.close(fd)
+                self._remove()
+                break_lock = False
+                continue
             if self._is_current(fd):
                 break
             os.close(fd)  # its owner removed the file while this process waited: take the new one
@@ -86,6 +91,14 @@ class OutputLock:
             pass  # a stale lock file does no harm: nobody holds it
         os.close(self._fd)
         self._fd = -1
+
+    def _remove(self) -> None:
+        try:
+            os.unlink(self.path)
+        except FileNotFoundError:
+            pass
+        except OSError as e:
+            disk_failed("removing", self.path, e)
 
     def _is_current(self, fd: int) -> bool:
         try:

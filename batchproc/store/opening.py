@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -15,26 +16,38 @@ from msgspec import Struct
 
 from batchproc.core.order import InOrder
 from batchproc.core.resume import Decision, Found, Step, decide
-from batchproc.errors import ForeignOutput, InputChanged
+from batchproc.errors import FilesDoNotFit, ForeignOutput, InputChanged
 from batchproc.model import Position
-from batchproc.store.checkpoint import Header, Sent, Totals, header_records, parse_result
+from batchproc.store.checkpoint import (
+    VERSION,
+    Header,
+    Mark,
+    Sent,
+    Totals,
+    header_records,
+    mark_record,
+    result_record,
+)
+from batchproc.store.compact import remove_left_over
+from batchproc.store.digests import Digests
 from batchproc.store.files import AppendFile, disk_failed, sync_folder
 from batchproc.store.input import InputIdentity
 from batchproc.store.recover import Recovered, has_lines, recover, start_position
 from batchproc.store.results import ResultStore
+from batchproc.store.sending import SentLog
 
 
 class OpenedStore(Struct):
     """An open store and where to enter the input.
 
     `verify`: every answered line of the input must be read again and compared before anything is sent.
-    `digests`: of the input lines of the results that wait. `finished`: there is nothing left to do.
+    `digests`: of the input lines of the results that wait (a `Digests`). `finished`: there is nothing left to do.
     """
 
     store: ResultStore
     position: Position
     verify: bool
-    digests: dict[int, bytes]
+    digests: Any
     sent: list[Sent]
     notes: list[str]
     resumed: bool
@@ -43,16 +56,11 @@ class OpenedStore(Struct):
 
 def set_aside(*paths: str) -> list[str]:
     """Rename files out of the way, for a fresh start; returns the new names. Raises DiskFailed."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
     renamed: list[str] = []
     for path in paths:
         if not os.path.exists(path):
             continue
-        new = f"{path}.{stamp}.old"
-        n = 1
-        while os.path.exists(new):
-            n += 1
-            new = f"{path}.{stamp}.{n}.old"
+        new = _free_name(path, "old")
         try:
             os.rename(path, new)
         except OSError as e:
@@ -74,71 +82,113 @@ async def open_store(
 
     Raises ForeignOutput, InputChanged, DiskFailed.
     """
-    found, had = recover(output, checkpoint)
-    header = found.header if found else None
-    decision = decide(Found(found is not None, header.identity if header else None, has_lines(output)), identity)
-    if decision.step is Step.FOREIGN:
+    had = recover(output, checkpoint)
+    identity_then = had.header.identity if had.header is not None else None
+    begun = has_lines(output) or had.order.waiting > 0 or bool(had.salvaged)
+    decision = decide(Found(os.path.exists(checkpoint), identity_then, begun), identity)
+    if decision.step is Step.FOREIGN or (decision.step is Step.VERIFY and not had.ours):
         raise ForeignOutput(
             f"`{output}` exists, and there is no checkpoint `{checkpoint}` that says this run made it",
             "choose another output with `-o`, or start over with `--fresh` (the old file is renamed, not deleted)",
         )
+    if had.header is not None and had.header.version > VERSION:
+        raise FilesDoNotFit(f"`{checkpoint}` was written by a newer batchproc", "go on with that one")
     if decision.step is Step.CHANGED and not accept_changes:
         raise InputChanged(_changes_text(decision), _CHANGES_HINT)
     executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")
+    remove_left_over(checkpoint)
     wanted = Header(dict(identity))
     if decision.step is Step.START:
-        if found is not None and os.path.getsize(checkpoint):
+        if has_lines(checkpoint):
             had.notes.append(f"the checkpoint was not usable; it is kept as `{set_aside(checkpoint)[0]}`")
         return await _start(output, checkpoint, wanted, input_identity, executor, had.notes)
-    out = await AppendFile.open(output, executor, had.output_size)
-    ckpt = await AppendFile.open(checkpoint, executor, had.checkpoint_size)
-    mends = had.salvaged
-    if decision.step is not Step.GO_ON:
-        mends = [header_records(wanted), *mends]
-    for record in mends:
-        where = await ckpt.append(record)
-        _note_salvaged(had, record, where)
-    if mends:
-        await ckpt.sync()
-    return _go_on(had, out, ckpt, wanted, input_identity, verify=decision.step is Step.VERIFY)
-
-
-def _note_salvaged(had: Recovered, record: bytes, where: int) -> None:
-    r = parse_result(record[:-1])
-    if r is not None and r.index not in had.order:
-        had.order.put(r.index, where)
-        had.totals.add(r.code, r.usage, r.input_line, r.message)
-        had.digests[r.index] = r.digest
-        had.unanswered.pop(r.index, None)
-
-
-def _go_on(
-    had: Recovered,
-    out: AppendFile,
-    ckpt: AppendFile,
-    header: Header,
-    input_identity: InputIdentity | None,
-    *,
-    verify: bool,
-) -> OpenedStore:
-    mark = had.mark
-    unchanged = not verify and mark is not None and mark.input is not None and mark.input == input_identity
-    finished = unchanged and mark is not None and mark.done and mark.next_index == had.order.next_index
+    verify = decision.step is Step.VERIFY
+    unchanged = not verify and had.mark is not None and had.mark.input is not None and had.mark.input == input_identity
+    finished = unchanged and had.mark is not None and had.mark.done and had.mark.next_index == had.order.next_index
+    out, ckpt = await _mended(
+        had, output, checkpoint, executor, header=None if decision.step is Step.GO_ON else wanted, unchanged=unchanged
+    )
     store = ResultStore(
         out,
         ckpt,
         had.order,
-        header=header,
+        header=wanted,
         totals=had.totals,
         written=had.written,
         input_identity=input_identity,
-        unanswered=had.unanswered,
+        sent=SentLog(had.recent, had.unanswered),
+        compared_from=0 if unchanged else had.order.end,
+        record_bytes=had.record_bytes,
     )
-    position = start_position(mark, had.order.next_index, unchanged)
+    position = start_position(had.mark, had.order.next_index, unchanged)
     store.position(position)
-    return OpenedStore(
-        store, position, not unchanged, had.digests, had.sent, had.notes, resumed=True, finished=finished
-    )
+    sent = had.recent.groups(time.time())
+    return OpenedStore(store, position, not unchanged, had.digests, sent, had.notes, resumed=True, finished=finished)
+
+
+async def _mended(
+    had: Recovered,
+    output: str,
+    checkpoint: str,
+    executor: ThreadPoolExecutor,
+    *,
+    header: Header | None,
+    unchanged: bool,
+) -> tuple[AppendFile, AppendFile]:
+    """Mend both files and open them. Nothing is cut off the output before it is safe elsewhere."""
+    if not had.keep_tail:
+        AppendFile.cut(checkpoint, had.checkpoint_size)
+    ckpt = await AppendFile.open(checkpoint, executor)
+    if had.keep_tail:
+        await ckpt.append(b"\n")  # ends the torn line; its results are written again below
+    if header is not None:
+        await ckpt.append(header_records(header))
+    for r in had.salvaged:
+        where = await ckpt.append(result_record(r))
+        had.order.put(r.index, where)
+        had.totals.add(r.code, r.usage, r.input_line, r.message)
+        had.digests.put(r.index, int.from_bytes(r.digest, "big"))
+        had.unanswered.pop(r.index, None)
+    if header is not None or had.salvaged:
+        await ckpt.sync()
+    if had.lost:
+        had.notes.append(f"what is cut off the output is kept as `{_keep_cut(output, had.output_size)}`")
+    AppendFile.cut(output, had.output_size)
+    out = await AppendFile.open(output, executor)
+    if had.mark is not None and had.mark.next_index > had.order.next_index:  # its checksums hold no longer
+        n = had.order.next_index
+        position = start_position(had.mark, n, unchanged)
+        was = had.mark.input if unchanged else None
+        mark = Mark(had.mark.at, n, had.output_size, position, had.written.copy(), was, since=n)
+        await ckpt.append(mark_record(mark))
+        await ckpt.sync()
+    return out, ckpt
+
+
+def _keep_cut(output: str, size: int) -> str:
+    """Copy what will be cut off the output beside it; returns the copy's name. Raises DiskFailed."""
+    path = _free_name(output, "damaged")
+    try:
+        with open(output, "rb") as source, open(path, "xb") as target:
+            source.seek(size)
+            shutil.copyfileobj(source, target, 1 << 20)
+            target.flush()
+            os.fsync(target.fileno())
+    except OSError as e:
+        disk_failed("writing", path, e)
+    sync_folder(path)
+    return path
+
+
+def _free_name(path: str, why: str) -> str:
+    """A name beside `path` that no file has."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    new = f"{path}.{stamp}.{why}"
+    n = 1
+    while os.path.exists(new):
+        n += 1
+        new = f"{path}.{stamp}.{n}.{why}"
+    return new
 
 
 async def _start(
@@ -150,10 +200,11 @@ async def _start(
     notes: list[str],
 ) -> OpenedStore:
     """A fresh start: the header is durable before there is an output to belong to it."""
-    ckpt = await AppendFile.open(checkpoint, executor, 0)
+    AppendFile.cut(checkpoint, 0)
+    ckpt = await AppendFile.open(checkpoint, executor)
     await ckpt.append(header_records(header))
     await ckpt.sync()
-    out = await AppendFile.open(output, executor, 0)
+    out = await AppendFile.open(output, executor)
     store = ResultStore(
         out,
         ckpt,
@@ -163,13 +214,14 @@ async def _start(
         written=Totals(),
         input_identity=input_identity,
     )
-    return OpenedStore(store, Position(0, 1, 0), False, {}, [], notes, resumed=False)
+    return OpenedStore(store, Position(0, 1, 0), False, Digests(0), [], notes, resumed=False)
 
 
 async def open_stdout() -> OpenedStore:
     """Results to standard output: no resume; what finishes early waits in a temporary file."""
     executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")
-    out_file = aiofiles.threadpool.wrap(cast(Any, sys.stdout.buffer).raw, executor=executor)
+    raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)  # with PYTHONUNBUFFERED it is raw itself
+    out_file = aiofiles.threadpool.wrap(cast(Any, raw), executor=executor)
     out = AppendFile("standard output", out_file, 0, executor, durable=False)
     try:
         spool = tempfile.TemporaryFile("a+b", buffering=0, prefix="batchproc-")  # noqa: SIM115
@@ -187,7 +239,7 @@ async def open_stdout() -> OpenedStore:
         input_identity=None,
         compacts=False,
     )
-    return OpenedStore(store, Position(0, 1, 0), False, {}, [], [], resumed=False)
+    return OpenedStore(store, Position(0, 1, 0), False, Digests(0), [], [], resumed=False)
 
 
 _CHANGES_HINT = (

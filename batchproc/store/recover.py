@@ -1,4 +1,4 @@
-"""Read output and checkpoint of an earlier run, cut what is torn, and say where to go on."""
+"""Read output and checkpoint of an earlier run and say where to go on; nothing is changed yet."""
 
 from __future__ import annotations
 
@@ -10,49 +10,42 @@ from msgspec import Struct, field
 from batchproc.core.order import InOrder
 from batchproc.model import Position, Result
 from batchproc.resultline import Seen, digest_in, read_line
-from batchproc.store.checkpoint import (
-    Mark,
-    Scan,
-    Sent,
-    Totals,
-    parse_result,
-    read_record,
-    result_record,
-    scan,
-)
+from batchproc.store.checkpoint import Header, Mark, Totals
+from batchproc.store.digests import Digests
 from batchproc.store.files import disk_failed
+from batchproc.store.reading import lines_of, parts_of
+from batchproc.store.scan import Marks, Scan, read_marks, scan
+from batchproc.store.sending import RecentlySent
+from batchproc.store.sums import LineSums
 
 _CHECK_ALL_BYTES = 32 << 20  # an output up to this size is read whole on a resume
-_BLOCK = 1 << 20
+_OPENING = b'{"id": "batch_req_'
 
 
 class Recovered(Struct):
-    """Where an earlier run stands. `salvaged` are records to append to the checkpoint before going on."""
+    """Where an earlier run stands.
 
+    `header` is None where the checkpoint has no readable one. `salvaged` are results to append to the checkpoint
+    before going on. `lost` is set when more than a torn line must be cut off the output. `ours`: something in
+    the files says that batchproc made them.
+    """
+
+    header: Header | None
     order: InOrder
     output_size: int
     checkpoint_size: int
     totals: Totals
     written: Totals
     mark: Mark | None
-    sent: list[Sent]
+    recent: RecentlySent
     unanswered: dict[int, int]
-    digests: dict[int, bytes]
-    salvaged: list[bytes]
+    digests: Digests
+    salvaged: list[Result]
+    lost: bool
+    ours: bool
+    keep_tail: bool  # behind `checkpoint_size` the checkpoint has results that stand nowhere else
+    record_bytes: int  # of a result record in the checkpoint, on average
     notes: list[str] = field(default_factory=list)
-
-
-def lines_of(path: str, start: int = 0) -> Iterator[tuple[int, bytes]]:
-    """(offset, line without newline) of every line that ends in a newline, from byte `start` on."""
-    with open(path, "rb", buffering=0) as f:
-        f.seek(start)
-        carry = b""
-        while block := f.read(_BLOCK):
-            pieces = (carry + block).split(b"\n")
-            carry = pieces.pop()
-            for piece in pieces:
-                yield start, piece
-                start += len(piece) + 1
 
 
 def has_lines(path: str) -> bool:
@@ -63,63 +56,88 @@ def has_lines(path: str) -> bool:
         return False
 
 
-def recover(output: str, checkpoint: str) -> tuple[Scan | None, Recovered]:
-    """Read both files; nothing is changed yet. Raises DiskFailed where they cannot be read."""
+def recover(output: str, checkpoint: str) -> Recovered:
+    """Read both files. Raises DiskFailed where they cannot be read."""
     try:
-        found = scan(checkpoint) if os.path.exists(checkpoint) else None
+        size = os.path.getsize(output) if os.path.exists(output) else 0
+    except OSError as e:
+        disk_failed("reading", output, e)
+    there = has_lines(checkpoint)
+    try:
+        marks = read_marks(checkpoint, sums=0 < size <= _CHECK_ALL_BYTES) if there else Marks()
     except OSError as e:
         disk_failed("reading", checkpoint, e)
     try:
-        return found, _recover(output, checkpoint, found or Scan())
+        tail = _read_output(output, size, marks)
     except OSError as e:
         disk_failed("reading", output, e)
-
-
-class _Tail(Struct):
-    """What the output holds from some line on."""
-
-    next_index: int
-    size: int
-    written: Totals
-    salvaged: list[tuple[Seen, bytes]] = field(default_factory=list)
-    damaged: int = 0
-
-
-def _recover(output: str, checkpoint: str, found: Scan) -> Recovered:
-    size = os.path.getsize(output) if os.path.exists(output) else 0
-    mark = found.mark
-    notes: list[str] = []
-    start = _Tail(0, 0, Totals())
-    if mark is not None and size > _CHECK_ALL_BYTES and _ends_a_line(output, mark, size):
-        start = _Tail(mark.next_index, mark.output_length, mark.written())
-    tail = _read_tail(output, start) if size else start
-    if mark is not None and tail.next_index < mark.next_index:
-        notes.append(f"the output lost {mark.next_index - tail.next_index} lines that were written before")
-    if found.damaged:
-        notes.append(f"{found.damaged} damaged records in `{checkpoint}` are not used")
-    if tail.damaged:
-        notes.append(f"the output is damaged at line {tail.next_index + 1}: it is cut there and mended")
     order = InOrder(tail.next_index)
     totals = tail.written.copy()
-    digests = _take_early(checkpoint, found, order, totals)
-    salvaged = [
-        result_record(_as_result(seen, line))
-        for seen, line in tail.salvaged
-        if seen.digest is not None and seen.index >= tail.next_index and seen.index not in order
-    ]
+    try:
+        found = scan(checkpoint, order, totals) if there else Scan(Digests(tail.next_index))
+    except OSError as e:
+        disk_failed("reading", checkpoint, e)
     return Recovered(
+        header=found.header,
         order=order,
         output_size=tail.size,
         checkpoint_size=found.size,
         totals=totals,
         written=tail.written,
-        mark=mark,
-        sent=found.sent,
-        unanswered=_unanswered(found.sent, order),
-        digests=digests,
-        salvaged=salvaged,
-        notes=notes,
+        mark=marks.last,
+        recent=found.sent.recent,
+        unanswered=found.sent.unanswered(order),
+        digests=found.digests,
+        salvaged=_salvaged(tail, found, order),
+        lost=tail.bad > 0,
+        ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
+        keep_tail=found.loose_tail,
+        record_bytes=found.result_bytes // max(1, found.results),
+        notes=_notes(output, checkpoint, marks.last, tail, found),
     )
+
+
+def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
+    """Results that are readable somewhere, though not where they belong: each index once."""
+    results: dict[int, Result] = {}
+    for seen, line in tail.salvaged:
+        results.setdefault(seen.index, _as_result(seen, line))
+    for r in found.loose:
+        results.setdefault(r.index, r)
+    return [r for r in results.values() if r.index not in order]
+
+
+def _notes(output: str, checkpoint: str, mark: Mark | None, tail: _Tail, found: Scan) -> list[str]:
+    notes: list[str] = []
+    if mark is not None and tail.next_index < mark.next_index:
+        gone = mark.next_index - tail.next_index - len(tail.salvaged)
+        if gone > 0:
+            notes.append(f"the output lost {gone} lines that were written before")
+    if found.damaged:
+        notes.append(f"{found.damaged} damaged records in `{checkpoint}` are not used")
+    if tail.bad:
+        notes.append(f"`{output}` is damaged at line {tail.next_index + 1}: it is cut there and mended")
+    return notes
+
+
+class _Tail(Struct):
+    """What the output holds from some line on. `bad` counts lines that are not as batchproc wrote them."""
+
+    next_index: int
+    size: int
+    written: Totals
+    salvaged: list[tuple[Seen, bytes]] = field(default_factory=list)
+    bad: int = 0
+
+
+def _read_output(output: str, size: int, marks: Marks) -> _Tail:
+    mark = marks.last
+    start = _Tail(0, 0, Totals())
+    if not size:
+        return start
+    if mark is not None and size > _CHECK_ALL_BYTES and _ends_a_line(output, mark, size):
+        start = _Tail(mark.next_index, mark.output_length, mark.written())
+    return _read_tail(output, start, marks)
 
 
 def _ends_a_line(output: str, mark: Mark, size: int) -> bool:
@@ -141,64 +159,59 @@ def _ends_a_line(output: str, mark: Mark, size: int) -> bool:
     return seen is not None and seen.index == mark.next_index - 1
 
 
-def _read_tail(output: str, tail: _Tail) -> _Tail:
+def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
     """Read the output from where `tail` stands; stop counting at the first line that is not the next one."""
+    sums, mark = marks.sums, marks.last
+    rest: list[bytes] = []
     broken = False
-    bad = 0
-    for offset, line in lines_of(output, tail.size):
-        seen = read_line(line)
+    for offset, line in lines_of(output, tail.size, rest):
+        seen = _read(line, sums)
         if seen is None:
             broken = True
-            bad += 1
+            tail.bad += 1
+            _take_parts(tail, line, sums)
         elif not broken and seen.index == tail.next_index:
             tail.next_index += 1
             tail.size = offset + len(line) + 1
             tail.written.add(seen.code, seen.usage, seen.index + 1, seen.message)
+            if mark is not None and tail.size == mark.output_length and tail.next_index == mark.next_index:
+                tail.written = mark.written()  # it knows physical lines and the provider's own usage
         else:
             broken = True
             tail.salvaged.append((seen, line))
-    tail.damaged = bad if tail.salvaged else 0
+    for line in rest:
+        if not _take_parts(tail, line, sums) and not _is_torn(line):
+            tail.bad += 1
     return tail
+
+
+def _read(line: bytes, sums: LineSums) -> Seen | None:
+    """Read a line that batchproc wrote; None if it is another's, or not as it was written."""
+    seen = read_line(line)
+    if seen is None or seen.digest is None or not sums.fits(seen.index, line):
+        return None
+    return seen
+
+
+def _take_parts(tail: _Tail, line: bytes, sums: LineSums) -> bool:
+    """Salvage whole lines from one whose newline was hit, or is missing."""
+    some = False
+    for part in parts_of(line, _OPENING):
+        seen = _read(part, sums)
+        if seen is not None:
+            tail.salvaged.append((seen, part))
+            some = True
+    return some
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether this can be the beginning of a line of ours, as a crash leaves it: cut, or zeros to the end."""
+    text = line.rstrip(b"\0")
+    return text.startswith(_OPENING) or _OPENING.startswith(text)
 
 
 def _as_result(seen: Seen, line: bytes) -> Result:
     return Result(seen.index, seen.digest or b"", line + b"\n", seen.code, 0, seen.message, seen.usage)
-
-
-def _take_early(checkpoint: str, found: Scan, order: InOrder, totals: Totals) -> dict[int, bytes]:
-    """Put the checkpoint's results that are not in the output into their slots; returns their digests."""
-    digests: dict[int, bytes] = {}
-    if not found.indices:
-        return digests
-    fd = os.open(checkpoint, os.O_RDONLY)
-    try:
-        for index, offset, digest in zip(found.indices, found.offsets, found.digests, strict=True):
-            if index in order:
-                continue
-            r = parse_result(read_record(fd, offset))
-            if r is None:
-                continue
-            order.put(index, offset)
-            totals.add(r.code, r.usage, r.input_line, r.message)
-            digests[index] = digest.to_bytes(8, "big")
-    finally:
-        os.close(fd)
-    return digests
-
-
-def _unanswered(sent: list[Sent], order: InOrder) -> dict[int, int]:
-    """How many requests were sent for jobs that have no result."""
-    counts: dict[int, int] = {}
-    for group in sent:
-        for index in group.jobs:
-            if index not in order:
-                counts[index] = counts.get(index, 0) + 1
-        for index in group.undone:
-            if counts.get(index, 0) > 1:
-                counts[index] -= 1
-            else:
-                counts.pop(index, None)
-    return counts
 
 
 def answered_digests(output: str) -> Iterator[bytes | None]:

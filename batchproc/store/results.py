@@ -15,29 +15,22 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from msgspec import structs
+
 from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
 from batchproc.model import Position, Result
 from batchproc.store import compact
-from batchproc.store.checkpoint import (
-    Header,
-    Mark,
-    Sent,
-    Totals,
-    mark_record,
-    parse_result,
-    read_record,
-    result_record,
-    sent_record,
-)
+from batchproc.store.checkpoint import Header, Mark, Totals, mark_record, result_record
 from batchproc.store.files import AppendFile
 from batchproc.store.input import InputIdentity
+from batchproc.store.journal import Journal, to_its_end
+from batchproc.store.sending import SentLog
+from batchproc.store.sums import LineSums
+from batchproc.store.waiting import Waiting
 
 GROUP_S = 0.015  # how long results are collected before they are written
 SYNC_S = 0.5  # how long after a write the fsync begins
-DRAIN = 1024  # waiting results moved to the output at a time
-_RECENT_BYTES = 8 << 20  # waiting lines kept in memory too, to spare reading them back
-_COMPACT_BYTES = 16 << 20  # a checkpoint smaller than this is never compacted
 _START = Position(0, 1, 0)
 
 
@@ -45,6 +38,8 @@ class ResultStore:
     """Takes results and sent requests; writes output and checkpoint.
 
     `put` and `sent` only collect; `run` writes, until `close`. A failing disk makes `run` raise DiskFailed.
+    `compared_from`: the input is not the file it was; marks name it as the answered one only when the lines up to
+    this index have been passed.
     """
 
     def __init__(
@@ -58,66 +53,63 @@ class ResultStore:
         written: Totals,
         input_identity: InputIdentity | None,
         wall: Callable[[], float] = time.time,
-        unanswered: dict[int, int] | None = None,
+        sent: SentLog | None = None,
+        compared_from: int = 0,
+        record_bytes: int = 0,
         compacts: bool = True,
     ) -> None:
         self.order = order
         self.totals = totals  # of every result that is there
-        self.unanswered = unanswered if unanswered is not None else {}  # index → requests sent, no result yet
         self.done = False
         self._header = header
         self._written = written  # of the results in the output
         self._output = output
-        self._checkpoint = checkpoint
-        self._input = input_identity
+        self._journal = Journal(checkpoint, record_bytes=record_bytes, compacts=compacts)
         self._wall = wall
+        self._input = input_identity if not compared_from else None
+        self._new_input = input_identity
+        self._compared_from = compared_from
         self._results: list[Result] = []
-        self._sent: dict[str, list[tuple[int, int]]] = {}
-        self._undone: list[int] = []  # jobs whose request turned out not to have been sent
-        self._recent_sent: deque[Sent] = deque()
-        self._recent: dict[int, bytes] = {}
-        self._recent_size = 0
+        self._sent = sent if sent is not None else SentLog()
+        self._waiting = Waiting(order)
+        self._sums = LineSums(order.next_index)
         self._positions: deque[Position] = deque()
         self._position = _START
-        self._state = Mark(0.0, order.next_index, output.size, _START, written.copy(), input_identity)
+        self._state = Mark(0.0, order.next_index, output.size, _START, written.copy(), self._input)
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
-        self._writing = asyncio.Lock()
-        self._mirror: AppendFile | None = None
+        self._ending = asyncio.Event()
         self._closing = False
-        self._compacts = compacts
+
+    @property
+    def unanswered(self) -> dict[int, int]:
+        """How many requests were sent for each job that has no result."""
+        return self._sent.unanswered
 
     # --- collecting: called for every job, never waits -------------------------------------------------
 
     def put(self, result: Result) -> None:
         """Take the result of a job; it is saved within a few hundredths of a second."""
         self.totals.add(result.code, result.usage, result.input_line, result.message)
-        self.unanswered.pop(result.index, None)
+        self._sent.answered(result.index)
         self._results.append(result)
         self._wake.set()
 
     def sent(self, model: str, index: int, tokens: int) -> None:
         """Note that a request goes out now: after a restart it still counts against its minute."""
-        self.unanswered[index] = self.unanswered.get(index, 0) + 1
-        group = self._sent.get(model)
-        if group is None:
-            group = self._sent[model] = []
-        group.append((index, tokens))
+        self._sent.sent(model, index, tokens)
         self._wake.set()
 
     def not_sent(self, index: int) -> None:
         """The request noted last for this job never reached the server."""
-        left = self.unanswered.get(index, 0) - 1
-        if left > 0:
-            self.unanswered[index] = left
-        else:
-            self.unanswered.pop(index, None)
-        self._undone.append(index)
+        self._sent.not_sent(index)
         self._wake.set()
 
     def position(self, position: Position) -> None:
-        """Note where a line of the input starts; every few hundred lines is enough."""
+        """Note where a line of the input starts; every few hundred lines is enough. Lines before it are compared."""
         self._positions.append(position)
+        if position.index >= self._compared_from:
+            self._input = self._new_input
 
     def has(self, index: int) -> bool:
         """Whether this job has its result, written or waiting."""
@@ -126,25 +118,23 @@ class ResultStore:
     # --- writing -----------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Write until closed. Raises DiskFailed."""
+        """Write until closed, then close the files. Raises DiskFailed."""
         syncing = asyncio.create_task(self._sync_loop())
         try:
-            while not self._closing:
-                wake = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait([wake, syncing], return_when=asyncio.FIRST_COMPLETED)
-                if syncing.done():
-                    wake.cancel()
-                    syncing.result()
-                if not self._closing and not self.order.ready():
-                    await asyncio.sleep(GROUP_S)
-                self._wake.clear()
-                await self._flush()
+            await self._write_until_closed(syncing)
+            self._ending.set()
+            await syncing
+            while self._pending:
+                await to_its_end(self._flush())
+            if self._dirty.is_set() or self.done:
+                await self._make_durable(last=True)
+        except BaseException:  # a failing disk, or this task was cancelled
+            await self._save_rest()
+            raise
         finally:
             syncing.cancel()
             await asyncio.gather(syncing, return_exceptions=True)
-        while self._results or self._sent or self._undone or self.order.ready():
-            await self._flush()
-        await self._make_durable(force=True)
+            await self.close_files()
 
     def close(self, *, done: bool = False) -> None:
         """End `run` after everything collected is written and durable; `done` marks the run as finished."""
@@ -152,24 +142,52 @@ class ResultStore:
         self._closing = True
         self._wake.set()
 
-    async def _flush(self) -> None:
-        async with self._writing:
+    async def close_files(self) -> None:
+        """Close the files; `run` does it at its end."""
+        await self._output.close()
+        await self._journal.file.close()
+
+    @property
+    def _pending(self) -> bool:
+        return bool(self._results or self._sent or self.order.ready())
+
+    async def _write_until_closed(self, syncing: asyncio.Task[None]) -> None:
+        while not self._closing:
+            wake = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait([wake, syncing], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                wake.cancel()
+            if syncing.done():
+                syncing.result()
+            if not self._closing and not self.order.ready():
+                await asyncio.sleep(GROUP_S)
+            self._wake.clear()
+            await to_its_end(self._flush())
+
+    async def _save_rest(self) -> None:
+        """At a bad end: put results that are not saved yet into the checkpoint, if it takes them."""
+        async with self._journal.writing:
             results, self._results = self._results, []
-            records = self._sent_records()
+            try:
+                await self._append_early({r.index: r for r in results}, wait=False)
+                await self._journal.sync()
+            except DiskFailed:
+                pass  # what ended the run is the one to tell
+
+    async def _flush(self) -> None:
+        """Write what was collected, and one helping of what waits."""
+        async with self._journal.writing:
+            if not self._pending:
+                return
+            results, self._results = self._results, []
             fresh = {r.index: r for r in results}
-            await self._extend_output(fresh)
-            start = self._checkpoint.size + sum(map(len, records))
-            early: list[tuple[int, int]] = []
-            for r in fresh.values():
-                record = result_record(r)
-                early.append((r.index, start))
-                start += len(record)
-                records.append(record)
-                self._remember(r)
-            if records:
-                await self._append(b"".join(records))
-            for index, where in early:
-                self.order.put(index, where)
+            try:
+                await self._extend_output(fresh)
+            except DiskFailed:  # the checkpoint may be on another disk: all of these go there (`_save_rest`)
+                self._results = results + self._results
+                raise
+            await self._append_early(fresh, wait=True)
             if self.order.ready():
                 self._wake.set()
             self._settle()
@@ -178,7 +196,7 @@ class ResultStore:
         """Write what extends the unbroken run: fresh results, and one helping of those that wait."""
         order, written = self.order, self._written
         lines: list[bytes] = []
-        drained = 0
+        taken = 0
         while True:
             r = fresh.pop(order.next_index, None)
             if r is not None:
@@ -186,70 +204,38 @@ class ResultStore:
                 written.add(r.code, r.usage, r.input_line, r.message)
                 order.advance()
                 continue
-            if drained >= DRAIN or not order.ready():
+            helping = await self._waiting.take(self._journal.file, taken)
+            if not helping:
                 break
-            first = order.next_index
-            offsets = order.take(DRAIN - drained)
-            drained += len(offsets)
-            lines.extend(await self._read_waiting(first, offsets))
+            taken += len(helping)
+            for r in helping:
+                lines.append(r.line)
+                written.add(r.code, r.usage, r.input_line, r.message)
         if lines:
             await self._output.append(b"".join(lines))
+            self._sums.add(lines)
 
-    async def _read_waiting(self, first: int, offsets: list[int]) -> list[bytes]:
-        lines: list[bytes] = []
-        missing: list[int] = []
-        for n, offset in enumerate(offsets):
-            record = self._recent.pop(first + n, None)
-            if record is None:
-                missing.append(offset)
-                record = b""
-            else:
-                self._recent_size -= len(record)
-            lines.append(record)
-        fd = self._checkpoint.fd
-        if missing:
-            read = await asyncio.to_thread(lambda: [read_record(fd, offset) for offset in missing])
-            found = iter(read)
-            lines = [line or next(found) for line in lines]
-        out: list[bytes] = []
-        for n, record in enumerate(lines):
-            r = parse_result(record)
-            if r is None or r.index != first + n:
-                raise DiskFailed(
-                    f"the saved answer of job {first + n} cannot be read back from `{self._checkpoint.path}`",
-                    "check the disk, then run the same command again: this job is asked again",
-                )
-            self._written.add(r.code, r.usage, r.input_line, "")
-            out.append(r.line)
-        return out
-
-    def _remember(self, r: Result) -> None:
-        if self._recent_size < _RECENT_BYTES:
-            record = result_record(r)[:-1]
-            self._recent[r.index] = record
-            self._recent_size += len(record)
-
-    def _sent_records(self) -> list[bytes]:
-        if not self._sent and not self._undone:
-            return []
-        now = self._wall()
-        groups, self._sent = self._sent, {}
-        records: list[bytes] = []
-        for model, group in groups.items():
-            sent = Sent(now, model, len(group), sum(t for _, t in group), [i for i, _ in group])
-            self._recent_sent.append(sent)
-            records.append(sent_record(sent))
-        if self._undone:
-            records.append(sent_record(Sent(now, "", 0, 0, [], self._undone)))
-            self._undone = []
-        while self._recent_sent and self._recent_sent[0].at < now - 61:
-            self._recent_sent.popleft()
-        return records
-
-    async def _append(self, data: bytes) -> None:
-        await self._checkpoint.append(data)
-        if self._mirror is not None:
-            await self._mirror.append(data)
+    async def _append_early(self, early: dict[int, Result], *, wait: bool) -> None:
+        """Append what was sent, and results that are not in the output; `wait`: they wait there for their turn."""
+        records = self._sent.records(self._wall())
+        start = self._journal.file.size + sum(map(len, records))
+        places: list[tuple[int, int]] = []
+        for r in early.values():
+            record = result_record(r)
+            records.append(record)
+            places.append((r.index, start))
+            start += len(record)
+        if not records:
+            return
+        await self._journal.append(b"".join(records))
+        if not wait:
+            return
+        for index, where in places:
+            self.order.put(index, where)
+        for r in early.values():
+            self._waiting.keep(r)
+        if places:
+            self._journal.weigh(start - places[0][1], len(places))
 
     def _settle(self) -> None:
         """Remember a state in which output and counts agree: what the next mark will say."""
@@ -264,40 +250,41 @@ class ResultStore:
     # --- making durable ----------------------------------------------------------------------------------
 
     async def _sync_loop(self) -> None:
-        while True:
-            await self._dirty.wait()
-            await asyncio.sleep(SYNC_S)
-            self._dirty.clear()
-            await self._make_durable()
-            if self._compacts and self._checkpoint.size > _COMPACT_BYTES:
-                await self._compact()
+        ending = asyncio.ensure_future(self._ending.wait())
+        try:
+            while not self._ending.is_set():
+                dirty = asyncio.ensure_future(self._dirty.wait())
+                try:
+                    await asyncio.wait([dirty, ending], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    dirty.cancel()
+                await asyncio.wait([ending], timeout=SYNC_S)
+                if self._ending.is_set():
+                    return
+                self._dirty.clear()
+                await self._make_durable()
+                if self._journal.mostly_dead(self.order.waiting):
+                    await self._compact()
+        finally:
+            ending.cancel()
 
-    async def _make_durable(self, *, force: bool = False) -> None:
-        if force:
+    async def _make_durable(self, *, last: bool = False) -> None:
+        if last:
+            if self.done:
+                self._input = self._new_input
             self._settle()
         state = self._state
         await self._output.sync()
-        async with self._writing:
-            await self._append(mark_record(state))
-        await self._checkpoint.sync()
-        if self._mirror is not None:
-            await self._mirror.sync()
+        async with self._journal.writing:
+            sums = self._sums.text(state.next_index)
+            await self._journal.append(mark_record(structs.replace(state, since=self._sums.since, sums=sums)))
+            self._sums.forget(state.next_index)
+        await self._journal.sync()
 
     async def _compact(self) -> None:
-        async with self._writing:
-            plan = compact.Plan(self._checkpoint, self.order.items())
-        if not plan.worth_it():
-            return
-        # The plan holds every result that was not in the output then; what was in the output must be
-        # durable before its record may go.
-        await self._output.sync()
-        head = compact.head_of(self._header, self._state, list(self._recent_sent), self.unanswered, self._wall())
-        await plan.copy(head)
-        async with self._writing:
-            await plan.catch_up()
-            self._mirror = plan.new
-        await plan.replace()
-        async with self._writing:
-            old, self._checkpoint, self._mirror = self._checkpoint, plan.new, None
-            plan.move(self.order)
-        await old.close()
+        journal = self._journal
+        async with journal.writing:
+            await journal.append(b"".join(self._sent.records(self._wall())))
+            head = compact.head_of(self._header, self._state, self._sent, self._wall())
+            plan = compact.Plan(journal.file)
+        await journal.compact(self.order, self._output, head, plan, self._ending)

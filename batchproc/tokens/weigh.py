@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from batchproc.tokens.body import read
 from batchproc.tokens.count import by_bytes, count_body, rule_for
+from batchproc.tokens.limiter import limiter_tokens
 from batchproc.tokens.output import output_cap
 
 INLINE_BYTES = 16_384  # counted in 1 to 4 ms at the most; a longer body would hold up an event loop
+
+
+class Weighed(NamedTuple):
+    """Input tokens as counted, and as OpenAI's limiter estimates them (0: no rule); the output cap (None: none)."""
+
+    tokens: int
+    limiter: int
+    cap: int | None
 
 
 class Weigher:
@@ -28,31 +39,30 @@ class Weigher:
         if self.exact:
             rule_for(model)
 
-    def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
-        """(input tokens, output cap or None) of a body, at once; meant for up to `INLINE_BYTES`."""
+    def weigh(self, path: str, model: str, body: bytes) -> Weighed:
+        """Weigh a body at once; meant for up to `INLINE_BYTES`."""
         if not self.exact:
-            return by_bytes(len(body)), None
-        tokens, cap = _weigh(path, model, body)
-        if tokens is None:
-            self.fallbacks += 1
-            tokens = by_bytes(len(body))
-        return tokens, cap
+            return Weighed(by_bytes(len(body)), 0, None)
+        return self._counted(_weigh(path, model, body), body)
 
-    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int | None]:
+    async def weigh_long(self, path: str, model: str, body: bytes) -> Weighed:
         """The same in a thread, so that the event loop goes on: tiktoken counts without holding the GIL."""
         if not self.exact:
-            return by_bytes(len(body)), None
+            return Weighed(by_bytes(len(body)), 0, None)
         import asyncio
 
-        tokens, cap = await asyncio.to_thread(_weigh, path, model, body)
+        return self._counted(await asyncio.to_thread(_weigh, path, model, body), body)
+
+    def _counted(self, weighed: tuple[int | None, int, int | None], body: bytes) -> Weighed:
+        tokens, limiter, cap = weighed
         if tokens is None:
             self.fallbacks += 1
             tokens = by_bytes(len(body))
-        return tokens, cap
+        return Weighed(tokens, limiter, cap)
 
 
-def _weigh(path: str, model: str, body: bytes) -> tuple[int | None, int | None]:
+def _weigh(path: str, model: str, body: bytes) -> tuple[int | None, int, int | None]:
     parsed = read(body)
     if parsed is None:
-        return None, None
-    return count_body(path, parsed, model), output_cap(path, parsed)
+        return None, 0, None
+    return count_body(path, parsed, model), limiter_tokens(path, parsed), output_cap(path, parsed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
 from multidict import CIMultiDict
@@ -14,6 +14,8 @@ from batchproc.model import Reply, Trouble
 
 MOST_BODY = 256 << 20  # bytes, after decompression
 _MOST_HEADER = 64 << 10
+_SHORTEST_SECRET = 8  # a shorter one (`EMPTY`, `none`) is a word that answers may contain
+_MASK = b"[secret]"
 _MOST_BYTES = 1 << 20  # a longer body is given to aiohttp as a file, which it sends in pieces
 _NO_HEADERS: dict[str, str] = {}
 
@@ -23,7 +25,8 @@ class HttpTransport:
 
     `timeout_s` is the deadline of one attempt as a whole, connecting and reading included, so that a server
     that drips a byte at a time is given up too. Redirects are not followed; cookies are not kept. `proxy` is the URL
-    of an HTTP proxy.
+    of an HTTP proxy. Where a server repeats one of the `secrets` in its answer, it is masked: what is read here ends
+    in files and on screens.
     """
 
     def __init__(
@@ -33,9 +36,11 @@ class HttpTransport:
         headers: Mapping[str, str],
         timeout_s: float,
         proxy: str | None = None,
+        secrets: Iterable[str] = (),
     ) -> None:
         self._url_for = url_for
         self._proxy = proxy
+        self._secrets = [s.encode() for s in secrets if len(s) >= _SHORTEST_SECRET]
         self._urls: dict[str, URL] = {}
         self._headers = CIMultiDict(headers)
         self._timeout_s = timeout_s
@@ -72,7 +77,11 @@ class HttpTransport:
                 if answer is None:
                     response.close()
                     return _trouble(Trouble.TOO_LARGE, f"the answer is larger than {MOST_BODY >> 20} MiB")
-                return Reply(response.status, {k.lower(): v for k, v in response.headers.items()}, answer)
+                headers = {k.lower(): v for k, v in response.headers.items()}
+                for secret in self._secrets:
+                    if secret in answer:
+                        answer = answer.replace(secret, _MASK)
+                return Reply(response.status, self._masked(headers) if self._secrets else headers, answer)
         except aiohttp.ServerTimeoutError as e:
             if isinstance(e, aiohttp.ConnectionTimeoutError):
                 return _trouble(Trouble.CONNECT, f"no connection to {_host(url)}: timed out")
@@ -85,6 +94,14 @@ class HttpTransport:
             return _trouble(Trouble.CONNECT, f"the proxy refuses the connection: status {e.status}")
         except (aiohttp.ClientError, OSError, ValueError) as e:
             return _trouble(Trouble.BROKEN, f"the connection to {_host(url)} broke: {type(e).__name__}")
+
+    def _masked(self, headers: dict[str, str]) -> dict[str, str]:
+        for secret in self._secrets:
+            word = secret.decode()
+            for name, value in headers.items():
+                if word in value:
+                    headers[name] = value.replace(word, _MASK.decode())
+        return headers
 
     @staticmethod
     async def _read(response: aiohttp.ClientResponse) -> bytes | None:

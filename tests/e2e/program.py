@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PATIENCE_S = 60.0  # for what should take a second; a loaded machine may need longer
+WINDOW_JOBS = 300  # of the runs that `window_runs` starts
 LINE_KEYS = ["id", "custom_id", "index", "response", "error", "attempts"]
 
 
@@ -105,7 +106,7 @@ class Program:
                 stdin=stdin,
                 stdout=o,
                 stderr=e,
-                preexec_fn=before,  # noqa: PLW1509 - limits and capabilities are set in the child
+                preexec_fn=before,
             )
         running = Running(child, out, err)
         self._started.append(running)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from program import Program, chats, check_chats, saved_on_disk
+from program import Program, chats, check_chats, environment, saved_on_disk
 from servers import Simulator
 
 JOBS = 200
@@ -153,12 +153,9 @@ def test_a_full_standard_output(program: Program, folder: Path) -> None:
     """Results to a stdout that cannot take them end the run with exit 7."""
     chats(folder / "jobs.jsonl", 3)
     with open("/dev/full", "wb") as full:
+        command = [sys.executable, "-m", "batchproc", "run", "jobs.jsonl", "-o", "-", "--simulate"]
+        env = environment(folder)
         child = subprocess.run(
-            [sys.executable, "-m", "batchproc", "run", str(folder / "jobs.jsonl"), "-o", "-", "--simulate"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
+            command, cwd=folder, env=env, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
         )
     check_full(child.returncode, child.stderr)

@@ -87,7 +87,7 @@ def test_a_long_retry_after_stops_at_once(
     server = scripted(reply)
     chats(folder / "jobs.jsonl", 50)
     started = time.monotonic()
-    stopped = program.run("run", "jobs.jsonl", "--base-url", server.url, "--max-wait", "10m", "--json")
+    stopped = program.run("run", "jobs.jsonl", "--base-url", server.url, "--max-wait", "10m", "--json", timeout_s=15)
     assert stopped.code == 5, stopped.err
     assert time.monotonic() - started < 30
     assert stopped.summary()["failed"] == 0

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from program import Program, batch, chat, chats, check_chats, results, write_jobs
 from servers import Simulator
 
@@ -15,10 +16,10 @@ from servers import Simulator
 def test_order_and_attempts_under_faults(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
     """With random latency and a quarter of all answers bad, every line is right and every request is accounted for."""
     server = simulator(latency="0.001-0.15", faults=("any=25%",), seed=5)
-    chats(folder / "jobs.jsonl", 160)
+    chats(folder / "jobs.jsonl", 80)
     done = program.run("run", "jobs.jsonl", "--base-url", server.url, "--json")
     assert done.code == 0, done.err
-    lines = check_chats(folder / "jobs.results.jsonl", 160)
+    lines = check_chats(folder / "jobs.results.jsonl", 80)
     ledger = server.ledger()
     assert sum(line["attempts"] for line in lines) == len(ledger)
     assert max(line["attempts"] for line in lines) > 1
@@ -28,7 +29,7 @@ def test_order_and_attempts_under_faults(program: Program, folder: Path, simulat
     assert set(good.values()) == {1}, "an answer was paid for twice"
     summary = done.summary()
     assert summary["requests"] == len(ledger)
-    assert summary["retries"] == len(ledger) - 160
+    assert summary["retries"] == len(ledger) - 80
 
 
 def test_a_slow_first_job_holds_up_the_file_only(
@@ -81,11 +82,14 @@ def test_pretty_answers_become_one_line(program: Program, folder: Path, simulato
     check_chats(folder / "jobs.results.jsonl", 5)
 
 
-def test_results_on_stdout(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
-    """`-o -` writes the ordered results to stdout and leaves no file behind."""
+@pytest.mark.parametrize("env", [{}, {"PYTHONUNBUFFERED": "1"}], ids=["buffered", "unbuffered"])
+def test_results_on_stdout(
+    program: Program, folder: Path, simulator: Callable[..., Simulator], env: dict[str, str]
+) -> None:
+    """`-o -` writes the ordered results to stdout and leaves no file behind, however Python buffers."""
     server = simulator(latency="0-0.1", faults=("500=5%", "cut=5%"))
     chats(folder / "jobs.jsonl", 60)
-    done = program.run("run", "jobs.jsonl", "-o", "-", "--base-url", server.url)
+    done = program.run("run", "jobs.jsonl", "-o", "-", "--base-url", server.url, env=env)
     assert done.code == 0, done.err
     lines = [json.loads(line) for line in done.out.split("\n")[:-1]]
     assert [line["index"] for line in lines] == list(range(60))

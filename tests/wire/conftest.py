@@ -77,10 +77,19 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpTransport]]]:
     transports: list[HttpTransport] = []
 
     async def start(
-        base: str, *, timeout_s: float = 20.0, proxy: str | None = None, headers: dict[str, str] | None = None
+        base: str,
+        *,
+        timeout_s: float = 20.0,
+        proxy: str | None = None,
+        headers: dict[str, str] | None = None,
+        secrets: list[str] | None = None,
     ) -> HttpTransport:
         transport = HttpTransport(
-            url_for=lambda path: base + path, headers=headers or {}, timeout_s=timeout_s, proxy=proxy
+            url_for=lambda path: base + path,
+            headers=headers or {},
+            timeout_s=timeout_s,
+            proxy=proxy,
+            secrets=secrets or [],
         )
         await transport.open()
         transports.append(transport)

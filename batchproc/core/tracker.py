@@ -1,0 +1,301 @@
+"""One limit over one window, followed as well as the server lets it be followed.
+
+To most servers a limit of L per minute is a bucket that holds L and refills evenly. Some enforce it over a second,
+some over calendar minutes, some over a sliding minute. A client that treats one kind like another is refused all the
+time or stays below its quota, so a tracker begins without a belief and lets evidence pick:
+
+    UNKNOWN  dare a burst: at first one second's worth, larger by whatever the server accepts, so that it doubles with
+             each round trip; never more than L in a sliding minute, except for one probe.
+    BUCKET   the probe passed: more than L in a minute was accepted, so it refills. Or the headers say so.
+    SLIDING  the probe was refused, for about as long as the oldest send takes to leave the minute.
+    FIXED    the probe was refused for another time: that is when the server's minute begins anew.
+    PACED    a refusal came long before L was used: the limit is enforced over something short. Even pacing, with a
+             burst of a second's worth at most, is what every kind of server accepts.
+
+Headers, where there are any, say it with the first answers: a bucket of capacity c is full again in
+(c - remaining) / rate; where that c is more than the limit, the count goes back at an instant instead, which stays
+where it is (FIXED) or moves on with each send (SLIDING).
+
+How headers, which speak of the instant at which *that* request was admitted, are read is told in `evidence.py`.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from msgspec import Struct
+
+from batchproc.core.evidence import Evidence, Grain
+from batchproc.core.windows import Bucket, Fixed, Sliding
+from batchproc.model import RateSeen
+
+_EARLY = 0.5  # share of the limit below which a refusal shows that the limit is enforced over something short
+_SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
+_STEADY_S = 0.3  # how far the instant of a fixed window may seem to move
+_SLACK = 1.05
+_APART_S = 2.0  # requests sent so far apart do not overtake each other
+_MOST_MARGIN_S = 1.0
+
+
+class Kind(enum.Enum):
+    """What the server is believed to do."""
+
+    UNKNOWN = "unknown"
+    BUCKET = "bucket"
+    SLIDING = "sliding"
+    FIXED = "fixed"
+    PACED = "paced"
+
+
+class Stamp(Struct, frozen=True):
+    """A charge: when, how much, what had been charged by then in all, and whether it was the probe."""
+
+    at: float
+    amount: float
+    total: float
+    grain: Grain
+    probe: bool = False
+
+
+class CapacityTracker:
+    """One limit over one window, for example 3,500 requests per 60 s.
+
+    `burst_s` fixes the burst to so many seconds' worth of the limit and turns the evidence off; None adapts.
+    """
+
+    def __init__(self, limit: float, now: float, *, window_s: float = 60.0, burst_s: float | None = None) -> None:
+        self.limit = float(limit)
+        self.window_s = window_s
+        self.rate = self.limit / window_s
+        self.burst_s = burst_s
+        self.kind = Kind.UNKNOWN if burst_s is None else Kind.PACED
+        self._adapts = burst_s is None
+        self._total = 0.0
+        self._outer = Bucket(self.limit, self.rate, now)
+        self._burst = Bucket(min(self.limit, max(self.rate * (burst_s or 1.0), 1.0)), self.rate, now)
+        self._sliding = Sliding(self.limit, window_s)
+        self._fixed: Fixed | None = None
+        self._probing = False
+        self._first_total = 0.0  # charged when the first request went out whose answer told of a reset
+        self._held = (0.0, 0.0)  # (end of a fixed window, the most that it seems to have held)
+        self._told_ends = float("-inf")  # the instant at which a fixed window ends, as last told
+        self._first_ends = float("inf")  # of the window in which the kind was found: it is not known from its start
+        self._cut_at = float("-inf")
+        self._evidence = Evidence()
+        self._ends: tuple[float, float, float] | None = None  # (sent at, total charged, instant of going back)
+
+    @property
+    def burst(self) -> float:
+        """How much is dared at once while the server's kind is not known."""
+        return self._burst.capacity
+
+    def delay_s(self, amount: float, now: float) -> float:
+        """Seconds until `amount` may be taken; 0 if now. More than the limit waits for an untouched window."""
+        kind = self.kind
+        if kind is Kind.BUCKET:
+            return self._outer.delay_s(amount, now)
+        if kind is Kind.FIXED and self._fixed is not None:
+            return self._fixed.delay_s(amount, now)
+        if kind is Kind.SLIDING:
+            return self._sliding.delay_s(amount, now)
+        paced = max(self._burst.delay_s(amount, now), self._outer.delay_s(amount, now))
+        if kind is Kind.PACED:
+            return paced
+        sliding = self._sliding.delay_s(amount, now)
+        return paced if not self._probing and sliding > 0 else max(paced, sliding)
+
+    def take(self, amount: float, now: float) -> Stamp:
+        """Charge `amount`; levels may become negative where more than a window holds is taken."""
+        probe = False
+        if self.kind is Kind.UNKNOWN and self._sliding.delay_s(amount, now) > 0:
+            probe = self._probing = True
+        self._total += amount
+        self._outer.take(amount, now)
+        self._burst.take(amount, now)
+        self._sliding.take(amount, now)
+        if self._fixed is not None:
+            self._fixed.take(amount, now)
+        return Stamp(now, amount, self._total, self._evidence.sent(amount, self._total, now), probe)
+
+    def returned(self, stamp: Stamp) -> None:
+        """The request of this stamp is not under way any more, however it ended."""
+        stamp.grain.under_way -= stamp.amount
+
+    def give_back(self, amount: float, now: float, stamp: Stamp | None = None) -> None:
+        """Undo a charge for what never reached the server, or took nothing there."""
+        self._total -= amount
+        self._outer.take(-amount, now)
+        self._burst.take(-amount, now)
+        self._sliding.give_back(amount)
+        if self._fixed is not None:
+            self._fixed.take(-amount, now)
+        if stamp is not None:
+            self._evidence.took_nothing(stamp.grain, amount)
+            self._probing = self._probing and not stamp.probe
+
+    def accepted(self, amount: float, now: float, stamp: Stamp) -> None:
+        """The server let `amount` through."""
+        if self.kind is not Kind.UNKNOWN:
+            return
+        if stamp.probe:
+            self.kind, self._probing = Kind.BUCKET, False
+        self._burst.grow(amount, self.limit, now)
+
+    def refused(self, amount: float, now: float, stamp: Stamp, wait_s: float | None) -> None:
+        """The server refused `amount` by this limit; refusals of one round trip count once."""
+        if wait_s is not None:
+            self._outer.set(min(self._outer.level(now), max(amount - self.rate * wait_s, -self.limit)), now)
+        else:
+            self._outer.set(min(self._outer.level(now), 0.0), now)
+        self._burst.set(min(self._burst.level(now), 0.0), now)
+        if stamp.probe:
+            self._probing = False
+        fixed = self._fixed
+        if fixed is not None and fixed.limit < 0.95 * self.limit and wait_s is not None and wait_s > _MOST_MARGIN_S:
+            fixed.limit = max(1.0, fixed.limit - amount)  # its windows hold less than was thought
+        if not self._adapts or stamp.at <= self._cut_at:
+            return
+        self._cut_at = now
+        if self.kind is Kind.UNKNOWN:
+            early = self._sliding.used(now) < _EARLY * self.limit and not stamp.probe
+            if early:
+                self._pace(now)
+            else:
+                self._window(now, wait_s)
+        elif self.kind is Kind.PACED:
+            self._burst.resize(max(1.0, self._burst.capacity * 0.7), self.rate, now)
+        elif wait_s is not None:
+            self._late(amount, now, wait_s)
+
+    def told(self, seen: RateSeen, stamp: Stamp, now: float) -> None:
+        """The headers of the answer to the request of `stamp`."""
+        if not self._adapts:
+            return
+        if seen.limit < self.limit:
+            self.resize(seen.limit, now)
+        if seen.limit > self.limit * 1.001:  # the server allows more than the user: it only matters when it is near
+            left = seen.remaining - (self._total - stamp.total)
+            if left < self._outer.level(now):
+                self._outer.set(left, now)
+            return
+        remaining: float = seen.remaining
+        if seen.reset_s is not None and (remaining > 0 or self.kind is not Kind.BUCKET):
+            self._classify(remaining, seen.reset_s, stamp)
+        elif seen.reset_s is not None:  # a debt shows only in how long it takes to be full again
+            remaining = min(0.0, self._outer.capacity - seen.reset_s * self.rate)
+        if self.kind is Kind.FIXED and self._fixed is not None:
+            self._follow_fixed(seen, stamp, now)
+        elif self.kind is not Kind.SLIDING and self._evidence.told(stamp.grain, stamp.at, remaining, self.rate):
+            self._outer.set(self._evidence.left(now, self._total, self.rate), now)
+
+    def resize(self, limit: float, now: float) -> None:
+        """The limit is another one than was thought; what has been used stays used."""
+        self.limit = float(limit)
+        self.rate = self.limit / self.window_s
+        self._outer.resize(self.limit, self.rate, now)
+        self._burst.resize(min(self.limit, self._burst.capacity), self.rate, now)
+        self._sliding.limit = self.limit
+        if self._fixed is not None:
+            self._fixed.limit = min(self._fixed.limit, self.limit)
+
+    def charged_before(self, amount: float, ago_s: float, now: float) -> None:
+        """An earlier process sent `amount` so many seconds ago: within the window it counts in full. Oldest first."""
+        if ago_s < self.window_s:
+            self._outer.set(max(self._outer.level(now) - amount, -self.limit), now)
+            self._sliding.before(amount, ago_s, now)
+
+    def level(self, now: float) -> float:
+        """How much may be taken at `now`, as far as the tracker knows."""
+        if self.kind is Kind.FIXED and self._fixed is not None:
+            return self._fixed.left(now)
+        if self.kind is Kind.BUCKET or self.kind is Kind.PACED:
+            return self._outer.level(now)
+        return self.limit - self._sliding.used(now)
+
+    # --- picking ---------------------------------------------------------------------------------------------
+
+    def _pace(self, now: float) -> None:
+        self.kind = Kind.PACED
+        self._burst.resize(min(self.limit, max(self.rate, 1.0)), self.rate, now)
+        self._burst.set(min(0.0, self._burst.level(now)), now)
+
+    def _late(self, amount: float, now: float, wait_s: float) -> None:
+        """A refusal where there should have been room. A short wait means: a little later would have done."""
+        short_s = 2 * amount / self.rate + 1.0 if self.kind is Kind.BUCKET else _MOST_MARGIN_S
+        if wait_s > short_s:  # longer than a bucket ever lets wait, or another window than was thought
+            self._window(now, wait_s)
+            return
+        window = self._fixed if self.kind is Kind.FIXED else self._sliding if self.kind is Kind.SLIDING else self._outer
+        if window is not None:
+            window.margin_s = min(_MOST_MARGIN_S, window.margin_s + min(wait_s, 0.1) + 0.02)
+
+    def _window(self, now: float, wait_s: float | None) -> None:
+        """The server counts in windows: from known instants where the wait tells them, else sliding."""
+        sliding_ends = self._sliding.oldest_expires(now)
+        if wait_s is None or abs(now + wait_s - sliding_ends) < _SAME_S or not 0 < wait_s <= self.window_s:
+            if self.kind is not Kind.FIXED:
+                self.kind = Kind.SLIDING
+            return
+        self.kind = Kind.FIXED
+        if self._fixed is not None:
+            self._fixed.ends = now + wait_s
+            self._fixed.set_left(0.0, now)
+            return
+        used = self._sliding.used(now)
+        limit = self.limit if used > _EARLY * self.limit else max(1.0, used)
+        self._fixed = Fixed(limit, now + wait_s, self.window_s, limit)
+
+    def _classify(self, remaining: float, reset_s: float, stamp: Stamp) -> None:
+        """What a reset says of the server's kind."""
+        if self.kind is Kind.FIXED or self.kind is Kind.SLIDING:
+            return
+        ends = stamp.at + reset_s
+        capacity = remaining + reset_s * self.rate
+        before = self._ends
+        if before is None:
+            self._first_total = stamp.total
+        if before is None or stamp.at - before[0] >= _APART_S:
+            self._ends = (stamp.at, stamp.total, ends)
+        if before is not None and stamp.at - before[0] >= _APART_S:
+            # The instant at which a bucket is full moves on with each charge; that of a fixed window stays.
+            charged_s, moved_s = (stamp.total - before[1]) / self.rate, ends - before[2]
+            if charged_s > 3 * _STEADY_S and abs(moved_s) < _STEADY_S:
+                self.kind = Kind.FIXED
+                # All that was charged so far was charged in this window, which must have held it and what remains.
+                held = remaining + stamp.total
+                limit = held if before[1] == self._first_total and held < 0.9 * self.limit else self.limit
+                ends = max(ends, before[2])
+                self._fixed = Fixed(limit, ends, self.window_s, 0.0)
+                self._first_ends, self._told_ends = ends + _STEADY_S, ends
+                return
+            if capacity > _SLACK * self.limit and moved_s > _STEADY_S:
+                self.kind = Kind.SLIDING
+                return
+        if capacity <= _SLACK * self.limit:
+            self.kind = Kind.BUCKET
+            whole = capacity > 0.95 * self.limit
+            self._outer.resize(self.limit if whole else max(capacity, 1.0), self.rate, stamp.at)
+
+    def _follow_fixed(self, seen: RateSeen, stamp: Stamp, now: float) -> None:
+        fixed = self._fixed
+        if fixed is None:
+            return
+        if seen.reset_s is not None:
+            ends = stamp.at + seen.reset_s
+            if ends <= now:
+                return  # it speaks of a window that is over
+            if abs(ends - self._told_ends) <= _STEADY_S:
+                ends = max(ends, self._told_ends)  # the slower its way, the earlier an answer makes it look
+            elif self._told_ends < ends < self._told_ends + self.window_s + _STEADY_S:
+                fixed.period_s = ends - self._told_ends
+            self._told_ends = fixed.ends = ends
+        # What this window held when it began: requests that overtook others make it look less.
+        if abs(fixed.ends - self._held[0]) > _STEADY_S:
+            if 0 < self._held[1] < 0.95 * self.limit:
+                fixed.limit = min(fixed.limit, self._held[1])
+            self._held = (fixed.ends, 0.0)
+            self._evidence.forget()
+        if fixed.ends > self._first_ends:
+            self._held = (fixed.ends, max(self._held[1], seen.remaining + fixed.used - (self._total - stamp.total)))
+        if self._evidence.told(stamp.grain, stamp.at, seen.remaining, 0.0):
+            fixed.set_left(self._evidence.left(now, self._total, 0.0), now)

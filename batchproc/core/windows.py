@@ -1,0 +1,170 @@
+"""The ways a server may count a limit, as a client can follow them: how long until so much may be taken?
+
+    Bucket   holds `capacity`, refills evenly. With the whole limit as capacity it is what OpenAI's headers show; with
+             one second's worth it is even pacing, which every other kind of server accepts too.
+    Sliding  never more than the limit in any stretch of one window.
+    Fixed    a count that returns to zero at known instants.
+
+No clock: `now` is an argument, in seconds of any steady clock. An amount above what a window can ever hold waits for
+an untouched one, and leaves a debt.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class Bucket:
+    """Holds `capacity`, starts full, refills by `rate` a second.
+
+    What refills in `margin_s` is left alone: two requests do not take equally long to the server.
+    """
+
+    __slots__ = ("_at", "_level", "capacity", "margin_s", "rate")
+
+    def __init__(self, capacity: float, rate: float, now: float) -> None:
+        self.capacity = capacity
+        self.rate = rate
+        self.margin_s = 0.0
+        self._level = capacity
+        self._at = now
+
+    def level(self, now: float) -> float:
+        """What may be taken at `now`."""
+        passed = now - self._at
+        return min(self.capacity, self._level + self.rate * passed) if passed > 0 else self._level
+
+    def delay_s(self, amount: float, now: float) -> float:
+        """Seconds until `amount` may be taken; 0 if now."""
+        lack = min(amount + self.margin_s * self.rate, self.capacity) - self.level(now)
+        return lack / self.rate if lack > 1e-9 else 0.0
+
+    def take(self, amount: float, now: float) -> None:
+        """Charge `amount`."""
+        self.set(self.level(now) - amount, now)
+
+    def set(self, level: float, now: float) -> None:
+        """The level is known to be this."""
+        self._level = min(level, self.capacity)
+        self._at = max(now, self._at)
+
+    def grow(self, amount: float, most: float, now: float) -> None:
+        """Hold `amount` more, at most `most`, and have that much more."""
+        grown = min(most, self.capacity + amount)
+        if grown > self.capacity:
+            level = self.level(now) + grown - self.capacity
+            self.capacity = grown
+            self.set(level, now)
+
+    def resize(self, capacity: float, rate: float, now: float) -> None:
+        """Hold another amount; what has been used stays used."""
+        used = self.capacity - self.level(now)
+        self.capacity, self.rate = capacity, rate
+        self.set(capacity - used, now)
+
+
+_GRAIN_S = 0.05  # charges closer together than this are remembered as one
+
+
+class Sliding:
+    """At most `limit` in any `window_s` seconds, by the client's own sends.
+
+    `margin_s` is added to the window: two requests do not take equally long to the server.
+    """
+
+    __slots__ = ("_log", "_sum", "limit", "margin_s", "window_s")
+
+    def __init__(self, limit: float, window_s: float) -> None:
+        self.limit = limit
+        self.window_s = window_s
+        self.margin_s = 0.0
+        self._log: deque[list[float]] = deque()  # [when the charges expire, amount, when the first would have]
+        self._sum = 0.0
+
+    def used(self, now: float) -> float:
+        """What was taken within the last window."""
+        log = self._log
+        while log and log[0][0] <= now:
+            self._sum -= log.popleft()[1]
+        if not log:
+            self._sum = 0.0
+        return self._sum
+
+    def delay_s(self, amount: float, now: float) -> float:
+        """Seconds until `amount` may be taken; 0 if now."""
+        over = self.used(now) + min(amount, self.limit) - self.limit
+        if over <= 1e-9:
+            return 0.0
+        for expires, taken, _ in self._log:
+            over -= taken
+            if over <= 1e-9:
+                return max(0.0, expires - now)
+        return self.window_s
+
+    def take(self, amount: float, now: float) -> None:
+        """Charge `amount`."""
+        expires = now + self.window_s + self.margin_s
+        self._sum += amount
+        if self._log and expires - self._log[-1][2] < _GRAIN_S:
+            # Remembered at the later instant: a charge is never forgotten too early.
+            self._log[-1][0] = max(expires, self._log[-1][0])
+            self._log[-1][1] += amount
+        else:
+            self._log.append([expires, amount, expires])
+
+    def give_back(self, amount: float) -> None:
+        """Forget the newest charge of this amount: it never reached the server."""
+        if self._log:
+            taken = min(amount, self._log[-1][1])
+            self._log[-1][1] -= taken
+            self._sum -= taken
+
+    def before(self, amount: float, ago_s: float, now: float) -> None:
+        """An earlier process charged this so long ago; call oldest first, before any `take`."""
+        expires = now - ago_s + self.window_s
+        self._log.append([expires, amount, expires])
+        self._sum += amount
+
+    def oldest_expires(self, now: float) -> float:
+        """When the oldest charge expires; `now` if there is none."""
+        self.used(now)
+        return self._log[0][0] if self._log else now
+
+
+class Fixed:
+    """At most `limit` until `ends`, then again every `period_s` seconds; each begins `margin_s` later here."""
+
+    __slots__ = ("ends", "limit", "margin_s", "period_s", "used")
+
+    def __init__(self, limit: float, ends: float, period_s: float, used: float) -> None:
+        self.limit = limit
+        self.ends = ends
+        self.period_s = period_s
+        self.used = used
+        self.margin_s = 0.0
+
+    def roll(self, now: float) -> None:
+        """Begin the windows that have begun by `now`."""
+        over_s = now - self.ends - self.margin_s
+        if over_s >= 0:
+            self.ends += self.period_s * (1 + over_s // self.period_s)
+            self.used = max(0.0, self.used - self.limit)  # a debt goes over into the next window
+
+    def left(self, now: float) -> float:
+        """What may be taken until the window ends."""
+        self.roll(now)
+        return self.limit - self.used
+
+    def delay_s(self, amount: float, now: float) -> float:
+        """Seconds until `amount` may be taken; 0 if now."""
+        return 0.0 if min(amount, self.limit) <= self.left(now) + 1e-9 else self.ends + self.margin_s - now
+
+    def take(self, amount: float, now: float) -> None:
+        """Charge `amount`."""
+        self.roll(now)
+        self.used += amount
+
+    def set_left(self, left: float, now: float) -> None:
+        """So much is left of this window."""
+        self.roll(now)
+        self.used = self.limit - left

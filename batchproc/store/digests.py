@@ -1,0 +1,31 @@
+"""Digests of the input lines whose results wait: eight bytes an index, in one array."""
+
+from __future__ import annotations
+
+from array import array
+
+_NONE = 0
+
+
+class Digests:
+    """Digests by index, from `base` on."""
+
+    def __init__(self, base: int) -> None:
+        self._base = base
+        self._values = array("Q")
+
+    def put(self, index: int, digest: int) -> None:
+        """Note the digest of an index, as a number."""
+        at = index - self._base
+        short = at + 1 - len(self._values)
+        if short > 0:
+            self._values.frombytes(bytes(8 * short))
+        self._values[at] = digest
+
+    def pop(self, index: int, default: bytes | None = None) -> bytes | None:
+        """Take the digest of an index out."""
+        at = index - self._base
+        if not 0 <= at < len(self._values) or self._values[at] == _NONE:
+            return default
+        digest, self._values[at] = self._values[at], _NONE
+        return digest.to_bytes(8, "big")

@@ -1,0 +1,157 @@
+"""Read a checkpoint whole: each record is checked, what is damaged is counted and passed over."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct, field
+
+from batchproc.core.order import InOrder
+from batchproc.model import NO_USAGE, Result
+from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Totals, message_in, parse_result
+from batchproc.store.digests import Digests
+from batchproc.store.reading import lines_of, parts_of, whole_lines
+from batchproc.store.record import PREFIX, is_whole
+from batchproc.store.sending import SentBefore
+from batchproc.store.sums import LineSums
+
+_HEADER = msgspec.json.Decoder(Header)
+_MARK = msgspec.json.Decoder(Mark)
+_SENT = msgspec.json.Decoder(Sent)
+_RESULT_KIND = b'"kind":"result"'
+_MARK_KIND = b'"kind":"mark"'
+_OPENING = b'{"crc":"'
+
+
+class Marks(Struct):
+    """What the marks of a checkpoint say: the last one, and the checksums of output lines."""
+
+    last: Mark | None = None
+    sums: LineSums = field(default_factory=LineSums)
+
+
+class Scan(Struct):
+    """What else a checkpoint holds.
+
+    `size` is where its last whole record ends; `damaged` counts bad lines before that. `results` and
+    `result_bytes` count the result records. `loose` are results whose records are whole but do not stand on a line
+    of their own; `loose_tail`: some of them stand behind `size`.
+    """
+
+    digests: Digests
+    header: Header | None = None
+    sent: SentBefore = field(default_factory=SentBefore)
+    size: int = 0
+    damaged: int = 0
+    results: int = 0
+    result_bytes: int = 0
+    loose: list[Result] = field(default_factory=list)
+    loose_tail: bool = False
+
+
+def read_marks(path: str, *, sums: bool) -> Marks:
+    """Look for the marks only; `sums`: their checksums too. Raises OSError."""
+    found = Marks()
+    for block in whole_lines(path):
+        at = block.find(_MARK_KIND)
+        while at >= 0:
+            start = block.rfind(b"\n", 0, at) + 1
+            end = block.find(b"\n", at)
+            if at == start + PREFIX and is_whole(line := block[start:end]):
+                _note_mark(found, line, sums)
+            at = block.find(_MARK_KIND, end)
+    return found
+
+
+def _note_mark(found: Marks, line: bytes, sums: bool) -> None:
+    try:
+        mark = _MARK.decode(line)
+    except msgspec.DecodeError:
+        return
+    found.last = mark
+    if sums:
+        found.sums.replace(mark.since, mark.sums)
+
+
+def scan(path: str, order: InOrder, totals: Totals) -> Scan:
+    """Read a checkpoint; results that are not in `order` yet are put there and counted. Raises OSError."""
+    found = Scan(Digests(order.next_index))
+    take = _taker(order, totals, found)
+    rest: list[bytes] = []
+    bad: list[bytes] = []
+    end = PREFIX + len(_RESULT_KIND)
+    crc32 = zlib.crc32
+    size = 0
+    for offset, line in lines_of(path, 0, rest):
+        if line[PREFIX:end] == _RESULT_KIND:  # by far the most: checked in place
+            good = line[:PREFIX] == b'{"crc":"%08x",' % crc32(line[PREFIX:]) and take(offset, line)
+        else:
+            good = is_whole(line) and _note(found, line)
+        if good:
+            size = offset + len(line) + 1
+            if bad:
+                found.damaged += len(bad)
+                _mend(found, bad)
+                bad = []
+        else:
+            bad.append(line)
+    found.size = size
+    loose = len(found.loose)
+    _mend(found, [*bad, *rest])
+    found.loose_tail = len(found.loose) > loose
+    return found
+
+
+def _taker(order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes], bool]:
+    """A function that takes a result record whose checksum holds."""
+    match, put, put_digest = RESULT.match, order.put, found.digests.put
+    next_index = order.next_index
+
+    def take(offset: int, line: bytes) -> bool:
+        m = match(line, PREFIX)
+        if m is None:
+            return False
+        number, digest, at, code, input_tokens, output_tokens = m.groups()
+        index = int(number)
+        found.results += 1
+        found.result_bytes += len(line)
+        if index < next_index:
+            return True
+        try:
+            put(index, offset)
+        except ValueError:
+            return True  # it is there twice
+        put_digest(index, int(digest, 16))
+        if code == b"null":
+            totals.succeeded += 1
+            totals.input_tokens += int(input_tokens)
+            totals.output_tokens += int(output_tokens)
+        else:
+            text = str(msgspec.json.decode(code))
+            totals.add(text, NO_USAGE, int(at), message_in(line[m.end() : -1]))
+        return True
+
+    return take
+
+
+def _note(found: Scan, line: bytes) -> bool:
+    kind = line[PREFIX + 8 : PREFIX + 12]
+    try:
+        if kind == b"sent":
+            found.sent.add(_SENT.decode(line))
+        elif kind == b"batc":
+            found.header = _HEADER.decode(line)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def _mend(found: Scan, bad: list[bytes]) -> None:
+    """Take from damaged lines the results that are whole: only the newline beside them was hit."""
+    for line in bad:
+        for part in parts_of(line, _OPENING):
+            r = parse_result(part)
+            if r is not None:
+                found.loose.append(r)
