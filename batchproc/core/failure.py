@@ -44,7 +44,7 @@ class Failures:
         if kind is FaultKind.TOO_LARGE:
             _learn_too_large(queue, lane, ticket, fault, now)
         else:
-            queue.passed(ticket.sent_at)
+            queue.passed()
         return self._give_up(ticket, fault)
 
     @staticmethod
@@ -73,7 +73,7 @@ class Failures:
             lane.window.overloaded(now, ticket.sent_at)
         elif fault.kind is FaultKind.INVALID:
             lane.answered(in_flight, now)
-            queue.passed(ticket.sent_at)
+            queue.passed()
         if fault.kind is not FaultKind.INVALID and lane.failing(ticket, now, fault.message):
             lane.forgive()
         if lane.out_since is not None:

@@ -55,10 +55,10 @@ class ModelQueue:
         """Why this model is not waited for (any longer), or an empty string."""
         most_s = policy.max_wait_s
         pause_s = self.capacity.paused_until - now
-        if pause_s > 0 and self.refused_since is not None and not (self.refusal.daily and policy.wait_for_daily):
+        if pause_s > 0 and not (self.refusal.daily and policy.wait_for_daily):
             if pause_s > most_s:
                 return f"{self.name} is refused for another {pause_s:.0f} s: {self.refusal.message}"
-            if now - self.refused_since > most_s:
+            if self.refused_since is not None and now - self.refused_since > most_s:
                 return f"{self.name} has been refused for {now - self.refused_since:.0f} s: {self.refusal.message}"
         for lane in self.lanes:
             if lane.out_since is not None and len(lane) and lane.out_s(now, most_s) <= 0:
@@ -74,13 +74,9 @@ class ModelQueue:
             self.refused_since = now
         self.refusal = fault
 
-    def passed(self, sent_at: float) -> None:
-        """A request got past the limits: it was answered, or judged for what it says.
-
-        One that was sent before the last refusal shows nothing of what the server does now.
-        """
-        if sent_at > self.refused_at:
-            self.refusals, self.refused_since = 0, None
+    def passed(self) -> None:
+        """A request got past the limits: it was answered, or judged for what it says. A pause stands all the same."""
+        self.refusals, self.refused_since = 0, None
 
     def demand_of(self, job: Job) -> Demand:
         """A request, and the tokens that the server is believed to charge for it."""

@@ -231,7 +231,7 @@ class Scheduler:
             ticket.probe = False
             lane.probe_ended(now)
         if isinstance(outcome, Answer):
-            queue.passed(ticket.sent_at)
+            queue.passed()
             lane.answered(in_flight, now)
             queue.capacity.accepted(ticket.demand, ticket.stamps, now)
             queue.told(ticket, outcome.rates, now)
