@@ -114,6 +114,24 @@ class Parser(Protocol):
         ...
 
 
+class Shelf(Protocol):
+    """Lines put aside on disk, first in, first out."""
+
+    def __len__(self) -> int: ...
+
+    def put(self, raw: RawLine) -> None:
+        """Put a line aside."""
+        ...
+
+    def take(self, most: int) -> list[RawLine]:
+        """At most so many, the first put aside first."""
+        ...
+
+    def close(self) -> None:
+        """Drop what is there."""
+        ...
+
+
 class Weigher(Protocol):
     """Counts tokens."""
 

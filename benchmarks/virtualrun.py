@@ -30,6 +30,7 @@ from batchproc.simulator.settings import SimulatorSettings
 from batchproc.store.checkpoint import Totals
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import digest_of
+from batchproc.store.shelf import Shelf
 from batchproc.tokens.output import LearntOutput
 from batchproc.tokens.weigh import Weighed, Weigher
 
@@ -217,6 +218,7 @@ class VirtualRun:
         drain_s: float = 30.0,
         capacity_for: Callable[[str], DualCapacity] | None = None,
         during: Callable[[VirtualRun], Coroutine[Any, Any, None]] | None = None,
+        shelves: bool = False,
     ) -> None:
         self.bodies = bodies
         self.server = Provider(server)
@@ -231,6 +233,7 @@ class VirtualRun:
         self._drain_s = drain_s
         self._capacity_for = capacity_for or self._capacity
         self._during = during
+        self._shelves = shelves
 
     def _capacity(self, model: str) -> DualCapacity:
         now, limits = asyncio.get_running_loop().time(), self.limits
@@ -276,9 +279,11 @@ class VirtualRun:
             self.ledger,
             self.scheduler,
             self.pool,
+            shelf=(lambda: Shelf(None)) if self._shelves else None,
         )
         others = [asyncio.create_task(self._during(self))] if self._during else []
         self.ending: Ending = await run(self.pool, feed, self.ledger, tick=lambda: None)
         self.seconds = loop.time()
+        feed.close()
         for task in others:
             task.cancel()

@@ -34,6 +34,7 @@ from batchproc.store.lines import read_lines
 from batchproc.store.lock import HEARTBEAT_S, OutputLock
 from batchproc.store.opening import OpenedStore, open_stdout, open_store
 from batchproc.store.recover import answered_digests, has_lines
+from batchproc.store.shelf import Shelf
 from batchproc.tokens.output import LearntOutput
 from batchproc.tokens.weigh import Weigher
 from batchproc.ui.progress import Progress
@@ -173,7 +174,17 @@ class Run:
             store.digests,
             store.store.unanswered,
         )
-        feed = Feed(lines, earlier, parser, weigher, store.store, scheduler, pool, limit=settings.limit)
+        feed = Feed(
+            lines,
+            earlier,
+            parser,
+            weigher,
+            store.store,
+            scheduler,
+            pool,
+            limit=settings.limit,
+            shelf=lambda: Shelf(opened.fd),
+        )
         watch = Watch(scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit)
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
@@ -213,6 +224,7 @@ class Run:
             self._progress.update(last)
         finally:
             self._progress.stop()
+            feed.close()
             await transport.close()
         return closing(
             settings,

@@ -65,6 +65,11 @@ class Evidence:
         grain.least = min(grain.least, remaining - rate * at)
         return True
 
+    @property
+    def newest_at(self) -> float:
+        """When the newest answered request was sent; long ago if there is none."""
+        return self._newest.at if self._newest is not None else -_NOTHING
+
     def forget(self) -> None:
         """Another window has begun: what was said of the last one holds no more."""
         for grain in self._grains:

@@ -35,6 +35,9 @@ class Policy(Struct, frozen=True):
     fail_over: float | None = None  # share of failed jobs, after 20
 
 
+_HELD_S = 2.0
+
+
 class ModelQueue:
     """A model: its trackers, its lanes, what was learnt of its answers."""
 
@@ -50,6 +53,10 @@ class ModelQueue:
         self.refused_since: float | None = None  # the first of them
         self.refused_at = float("-inf")
         self.refusal = Fault(FaultKind.RATE_LIMITED, "", "")  # the last
+
+    def held(self, now: float) -> bool:
+        """Whether the provider keeps this model back for long enough to read on for others meanwhile."""
+        return self.capacity.paused_until - now > _HELD_S
 
     def too_long(self, policy: Policy, now: float) -> str:
         """Why this model is not waited for (any longer), or an empty string."""

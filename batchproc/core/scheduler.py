@@ -63,7 +63,7 @@ class Scheduler:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._capacity_for = capacity_for
         self._learner_for = learner_for
-        self._input_ended = False
+        self._input_ended = self._all_read = False
         self._most = policy.concurrency if policy.concurrency is not None else MOST
         self._guards = Guards(policy)
         self._failures = Failures(policy, self._guards)
@@ -92,9 +92,22 @@ class Scheduler:
         self.model(name).lanes.append(lane)
         return lane
 
+    def waiting_in(self, path: str, model: str) -> int:
+        """Jobs of a lane that are not in flight."""
+        lane = self._lanes.get((path, model))
+        return len(lane) if lane is not None else 0
+
+    def queued_in_open_models(self, now: float) -> int:
+        """Jobs, not in flight, of the models that are not held."""
+        return sum(len(lane) for q in self.models.values() if not q.held(now) for lane in q.lanes)
+
+    def all_read(self) -> None:
+        """The input has been read: jobs that are put aside may come, of models that are known."""
+        self._all_read = True
+
     def input_ended(self) -> None:
         """No more jobs will come."""
-        self._input_ended = True
+        self._all_read = self._input_ended = True
 
     def halt(self, halt: Halt) -> None:
         """Stop sending; the first reason given stands."""
@@ -182,6 +195,8 @@ class Scheduler:
             return None
         for queue in self.models.values():
             why = queue.too_long(self.policy, now)
+            if why and not self._all_read and self.out_since(queue.name) is None:
+                continue  # it is this model that is held: jobs of others may still be read
             if why and any(len(lane) for lane in queue.lanes):
                 self.halt(Halt(HaltKind.MAX_WAIT, why, _MAX_WAIT_HINT))
                 return self._guards.halted

@@ -12,39 +12,25 @@ time or stays below its quota, so a tracker begins without a belief and lets evi
     PACED    a refusal came long before L was used: the limit is enforced over something short. Even pacing, with a
              burst of a second's worth at most, is what every kind of server accepts.
 
-Headers, where there are any, say it with the first answers: a bucket of capacity c is full again in
-(c - remaining) / rate; where that c is more than the limit, the count goes back at an instant instead, which stays
-where it is (FIXED) or moves on with each send (SLIDING).
-
-How headers, which speak of the instant at which *that* request was admitted, are read is told in `evidence.py`.
+Headers, where there are any, say it with the first answers (`resets.py`), and revise what refusals seemed to say.
+That they speak of the instant at which *that* request was admitted is allowed for in `evidence.py`.
 """
 
 from __future__ import annotations
 
-import enum
-
 from msgspec import Struct
 
 from batchproc.core.evidence import Evidence, Grain
+from batchproc.core.resets import Kind, Resets
 from batchproc.core.windows import Bucket, Fixed, Sliding
 from batchproc.model import RateSeen
 
 _EARLY = 0.5  # share of the limit below which a refusal shows that the limit is enforced over something short
 _SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
 _STEADY_S = 0.3  # how far the instant of a fixed window may seem to move
-_SLACK = 1.05
-_APART_S = 2.0  # requests sent so far apart do not overtake each other
 _MOST_MARGIN_S = 1.0
-
-
-class Kind(enum.Enum):
-    """What the server is believed to do."""
-
-    UNKNOWN = "unknown"
-    BUCKET = "bucket"
-    SLIDING = "sliding"
-    FIXED = "fixed"
-    PACED = "paced"
+_WINDOWS = frozenset({Kind.FIXED, Kind.SLIDING})
+__all__ = ["CapacityTracker", "Kind", "Stamp"]
 
 
 class Stamp(Struct, frozen=True):
@@ -76,13 +62,12 @@ class CapacityTracker:
         self._sliding = Sliding(self.limit, window_s)
         self._fixed: Fixed | None = None
         self._probing = False
-        self._first_total = 0.0  # charged when the first request went out whose answer told of a reset
         self._held = (0.0, 0.0)  # (end of a fixed window, the most that it seems to have held)
         self._told_ends = float("-inf")  # the instant at which a fixed window ends, as last told
         self._first_ends = float("inf")  # of the window in which the kind was found: it is not known from its start
         self._cut_at = float("-inf")
         self._evidence = Evidence()
-        self._ends: tuple[float, float, float] | None = None  # (sent at, total charged, instant of going back)
+        self._resets = Resets()
 
     @property
     def burst(self) -> float:
@@ -144,7 +129,8 @@ class CapacityTracker:
     def refused(self, amount: float, now: float, stamp: Stamp, wait_s: float | None) -> None:
         """The server refused `amount` by this limit; refusals of one round trip count once."""
         if wait_s is not None:
-            self._outer.set(min(self._outer.level(now), max(amount - self.rate * wait_s, -self.limit)), now)
+            needed = min(amount, self._outer.capacity)
+            self._outer.set(min(self._outer.level(now), max(needed - self.rate * wait_s, -self.limit)), now)
         else:
             self._outer.set(min(self._outer.level(now), 0.0), now)
         self._burst.set(min(self._burst.level(now), 0.0), now)
@@ -171,22 +157,28 @@ class CapacityTracker:
         """The headers of the answer to the request of `stamp`."""
         if not self._adapts:
             return
-        if seen.limit < self.limit:
+        # A limit that takes longer than the window to be as new is another one, of a day for example.
+        longer = seen.reset_s is not None and seen.remaining > 0 and seen.reset_s > self.window_s * 1.05 + 1.0
+        if seen.limit < self.limit and not longer:
             self.resize(seen.limit, now)
-        if seen.limit > self.limit * 1.001:  # the server allows more than the user: it only matters when it is near
+        if seen.limit > self.limit * 1.001 or longer:  # more than the user allows: it only matters when it is near
             left = seen.remaining - (self._total - stamp.total)
             if left < self._outer.level(now):
                 self._outer.set(left, now)
             return
         remaining: float = seen.remaining
-        if seen.reset_s is not None and (remaining > 0 or self.kind is not Kind.BUCKET):
+        if seen.reset_s is not None and remaining > 0:
             self._classify(remaining, seen.reset_s, stamp)
-        elif seen.reset_s is not None:  # a debt shows only in how long it takes to be full again
+        elif seen.reset_s is not None and self.kind is Kind.BUCKET:
+            # A debt shows only in how long it takes to be full again.
             remaining = min(0.0, self._outer.capacity - seen.reset_s * self.rate)
         if self.kind is Kind.FIXED and self._fixed is not None:
             self._follow_fixed(seen, stamp, now)
         elif self.kind is not Kind.SLIDING and self._evidence.told(stamp.grain, stamp.at, remaining, self.rate):
-            self._outer.set(self._evidence.left(now, self._total, self.rate), now)
+            left = self._evidence.left(now, self._total, self.rate)
+            if self._outer.full_at > self._evidence.newest_at:  # it was full since: part of the refill was lost
+                left = min(left, self._outer.level(now))
+            self._outer.set(left, now)
 
     def resize(self, limit: float, now: float) -> None:
         """The limit is another one than was thought; what has been used stays used."""
@@ -223,7 +215,8 @@ class CapacityTracker:
         """A refusal where there should have been room. A short wait means: a little later would have done."""
         short_s = 2 * amount / self.rate + 1.0 if self.kind is Kind.BUCKET else _MOST_MARGIN_S
         if wait_s > short_s:  # longer than a bucket ever lets wait, or another window than was thought
-            self._window(now, wait_s)
+            if not (self.kind is Kind.BUCKET and self._resets.settled):  # else we charged otherwise than the server
+                self._window(now, wait_s)
             return
         window = self._fixed if self.kind is Kind.FIXED else self._sliding if self.kind is Kind.SLIDING else self._outer
         if window is not None:
@@ -247,34 +240,25 @@ class CapacityTracker:
 
     def _classify(self, remaining: float, reset_s: float, stamp: Stamp) -> None:
         """What a reset says of the server's kind."""
-        if self.kind is Kind.FIXED or self.kind is Kind.SLIDING:
+        resets = self._resets
+        kind = resets.look(remaining, reset_s, stamp.at, stamp.total, self.limit, self.window_s)
+        if kind is None or (kind is Kind.BUCKET and self.kind in _WINDOWS and not resets.settled):
             return
-        ends = stamp.at + reset_s
-        capacity = remaining + reset_s * self.rate
-        before = self._ends
-        if before is None:
-            self._first_total = stamp.total
-        if before is None or stamp.at - before[0] >= _APART_S:
-            self._ends = (stamp.at, stamp.total, ends)
-        if before is not None and stamp.at - before[0] >= _APART_S:
-            # The instant at which a bucket is full moves on with each charge; that of a fixed window stays.
-            charged_s, moved_s = (stamp.total - before[1]) / self.rate, ends - before[2]
-            if charged_s > 3 * _STEADY_S and abs(moved_s) < _STEADY_S:
-                self.kind = Kind.FIXED
-                # All that was charged so far was charged in this window, which must have held it and what remains.
-                held = remaining + stamp.total
-                limit = held if before[1] == self._first_total and held < 0.9 * self.limit else self.limit
-                ends = max(ends, before[2])
-                self._fixed = Fixed(limit, ends, self.window_s, 0.0)
-                self._first_ends, self._told_ends = ends + _STEADY_S, ends
-                return
-            if capacity > _SLACK * self.limit and moved_s > _STEADY_S:
-                self.kind = Kind.SLIDING
-                return
-        if capacity <= _SLACK * self.limit:
-            self.kind = Kind.BUCKET
-            whole = capacity > 0.95 * self.limit
-            self._outer.resize(self.limit if whole else max(capacity, 1.0), self.rate, stamp.at)
+        if kind is Kind.BUCKET:
+            whole = resets.capacity > 0.95 * self.limit
+            self._outer.resize(self.limit if whole else max(resets.capacity, 1.0), self.rate, stamp.at)
+        elif kind is self.kind:
+            return
+        elif kind is Kind.FIXED:
+            # All that was charged so far was charged in this window, which must have held it and what remains.
+            held = resets.held
+            limit = held if held is not None and held < 0.9 * self.limit else self.limit
+            self._fixed = Fixed(limit, resets.ends, self.window_s, 0.0)
+            self._first_ends, self._told_ends = resets.ends + _STEADY_S, resets.ends
+            self._held = (0.0, 0.0)
+        if kind is not self.kind:
+            self._evidence.forget()
+        self.kind, self._probing = kind, False
 
     def _follow_fixed(self, seen: RateSeen, stamp: Stamp, now: float) -> None:
         fixed = self._fixed

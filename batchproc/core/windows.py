@@ -20,7 +20,7 @@ class Bucket:
     What refills in `margin_s` is left alone: two requests do not take equally long to the server.
     """
 
-    __slots__ = ("_at", "_level", "capacity", "margin_s", "rate")
+    __slots__ = ("_at", "_level", "capacity", "full_at", "margin_s", "rate")
 
     def __init__(self, capacity: float, rate: float, now: float) -> None:
         self.capacity = capacity
@@ -28,6 +28,7 @@ class Bucket:
         self.margin_s = 0.0
         self._level = capacity
         self._at = now
+        self.full_at = now  # when it was last seen full: what would have refilled since then was lost
 
     def level(self, now: float) -> float:
         """What may be taken at `now`."""
@@ -36,12 +37,17 @@ class Bucket:
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 if now."""
-        lack = min(amount + self.margin_s * self.rate, self.capacity) - self.level(now)
+        passed = now - self._at
+        had = self._level + self.rate * max(0.0, passed)  # also above full: the margin comes on top
+        lack = min(amount, self.capacity) + self.margin_s * self.rate - had
         return lack / self.rate if lack > 1e-9 else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Charge `amount`."""
-        self.set(self.level(now) - amount, now)
+        level = self.level(now)
+        if level >= self.capacity:
+            self.full_at = now
+        self.set(level - amount, now)
 
     def set(self, level: float, now: float) -> None:
         """The level is known to be this."""

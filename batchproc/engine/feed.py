@@ -1,5 +1,9 @@
 """Brings jobs from the input to the scheduler: no more than it can use soon, and none that is answered.
 
+A model that is held (refused for seconds, or until midnight) must not stop the others, whose jobs may come later in
+the input, and must not fill the memory: of each lane so many jobs wait in memory, what comes after them is put aside
+on disk, and reading goes on.
+
 On a resume whose input is not the file it was (another time or size, a pipe, a compressed file) the lines that
 are answered are read again first and compared with what the output says it answers.
 """
@@ -7,21 +11,23 @@ are answered are read again first and compared with what the output says it answ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from msgspec import structs
 
 from batchproc.core.scheduler import Scheduler
 from batchproc.engine.pool import Pool
 from batchproc.errors import InputChanged
-from batchproc.model import BadJob, Position, RawLine
-from batchproc.ports import Parser, ResultSink, Weigher
+from batchproc.model import BadJob, Job, Position, RawLine
+from batchproc.ports import Parser, ResultSink, Shelf, Weigher
 from batchproc.resultline import refused
 
 _STEP = 32  # lines between two turns of everybody else
 _LONG = 16_384  # bytes of a body above which counting leaves the event loop
 _MOST_JOBS = 4096  # waiting in memory
 _MOST_BYTES = 64 << 20
+_MOST_IN_LANE = 1000
+_REFILL = 250  # taken from a shelf at a time
 _POSITION_EVERY = 256
 
 _HINT = "put the old input back to go on, or start over with `--fresh` (the old files are renamed, not deleted)"
@@ -62,11 +68,13 @@ class Feed:
         pool: Pool,
         *,
         limit: int | None = None,
+        shelf: Callable[[], Shelf] | None = None,
     ) -> None:
         self.read = 0  # one past the highest index read
         self.offset = 0  # bytes read
         self.checked: int | None = None  # lines compared so far, while that goes on
         self.ended = False
+        self._read_all = False
         self._lines = lines
         self._earlier = earlier
         self._parser = parser
@@ -76,6 +84,8 @@ class Feed:
         self._pool = pool
         self._limit = limit
         self._mean_bytes = 0.0
+        self._new_shelf = shelf
+        self._shelves: dict[tuple[str, str], Shelf] = {}
 
     async def run(self) -> None:
         """Feed until the input ends. Raises InputChanged, UsageError."""
@@ -97,18 +107,48 @@ class Feed:
             )
         self.ended = not cut
         self.checked = None
+        self._read_all = True
+        self._scheduler.all_read()
+        self._pool.pump()
+        while self._shelves:
+            await self._turn()
         self._scheduler.input_ended()
         self._pool.pump()
 
     async def _turn(self) -> None:
         """Let everybody else work; wait while enough jobs are there."""
+        await self._refill()
         self._pool.pump()
-        most = max(64, min(_MOST_JOBS, int(_MOST_BYTES / (self._mean_bytes or 1.0))))
         wanted = self._pool.wants_jobs
-        while self._scheduler.queued >= most:
+        while self._enough():
             wanted.clear()
             await wanted.wait()
+            await self._refill()
         await asyncio.sleep(0)
+
+    def _most(self) -> int:
+        """Jobs that may wait in memory."""
+        return max(64, min(_MOST_JOBS, int(_MOST_BYTES / (self._mean_bytes or 1.0))))
+
+    def _enough(self) -> bool:
+        """Whether reading on would be of no use: enough jobs wait that may be sent soon."""
+        if self._read_all:
+            return bool(self._shelves)
+        if self._new_shelf is None:
+            return self._scheduler.queued >= self._most()
+        return self._scheduler.queued_in_open_models(asyncio.get_running_loop().time()) >= self._most()
+
+    async def _refill(self) -> None:
+        """Bring jobs back from the shelves of lanes that run low."""
+        for key, shelf in list(self._shelves.items()):
+            if self._scheduler.waiting_in(*key) < _REFILL:
+                for raw in shelf.take(_REFILL):
+                    job = self._parser.parse(raw)
+                    if not isinstance(job, BadJob):
+                        await self._submit(job)
+                if not len(shelf):
+                    shelf.close()
+                    del self._shelves[key]
 
     async def _take(self, raw: RawLine) -> None:
         index = raw.index
@@ -129,13 +169,33 @@ class Feed:
         if isinstance(job, BadJob):
             self._pool.end_bad(refused(job))
             return
+        self._mean_bytes += (len(job.body) - self._mean_bytes) / 100
+        shelf = self._shelves.get((job.path, job.model))
+        if shelf is None and self._new_shelf is not None:
+            most = max(_REFILL, min(_MOST_IN_LANE, self._most() // 2))
+            if self._scheduler.waiting_in(job.path, job.model) >= most and self._held(job.model):
+                shelf = self._shelves[job.path, job.model] = self._new_shelf()
+        if shelf is not None:
+            shelf.put(raw)
+        else:
+            await self._submit(job)
+
+    def _held(self, model: str) -> bool:
+        return self._scheduler.model(model).held(asyncio.get_running_loop().time())
+
+    async def _submit(self, job: Job) -> None:
         if len(job.body) > _LONG:
             tokens, limiter, cap = await self._weigher.weigh_long(job.path, job.model, job.body)
         else:
             tokens, limiter, cap = self._weigher.weigh(job.path, job.model, job.body)
-        self._mean_bytes += (len(job.body) - self._mean_bytes) / 100
         job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap)
-        self._scheduler.submit(job, earlier.sent.get(index, 0))
+        self._scheduler.submit(job, self._earlier.sent.get(job.index, 0))
+
+    def close(self) -> None:
+        """Drop what was put aside."""
+        for shelf in self._shelves.values():
+            shelf.close()
+        self._shelves.clear()
 
     @staticmethod
     def _compare(raw: RawLine, digest: bytes | None) -> None:

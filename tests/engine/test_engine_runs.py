@@ -246,6 +246,43 @@ def test_two_models_do_not_hold_each_other() -> None:
     assert last_fast < 10
 
 
+def test_a_held_model_neither_stops_others_nor_fills_the_memory() -> None:
+    """Thousands of jobs of a refused model come first: they go to disk, and the other model's are reached."""
+
+    def script(now: float, _n: int, body: bytes) -> Reply | None:
+        return Reply(429, {"retry-after": "300"}, b"{}") if b'"slow"' in body and now < 280 else None
+
+    jobs = bodies(9000, model="slow") + bodies(200, model="fast")
+    most = 0
+
+    async def look(run: VirtualRun) -> None:
+        nonlocal most
+        while True:
+            most = max(most, run.scheduler.queued)
+            await asyncio.sleep(0.05)
+
+    run = VirtualRun(jobs, server=QUICK, script=script, policy=Policy(concurrency=64), during=look, shelves=True).go()
+    assert run.ending.complete
+    fast = [e.at for e in run.events if isinstance(e, RequestSent) and e.model == "fast"]
+    assert max(fast) < 20
+    assert most < 6000
+    assert run.ledger.totals.succeeded == len(jobs)
+
+
+def test_a_model_held_too_long_lets_the_others_finish_first() -> None:
+    """Known to be longer than `--max-wait`: the run ends with exit 5, but not before everything else is done."""
+
+    def script(_now: float, _n: int, body: bytes) -> Reply | None:
+        return Reply(429, {"retry-after": "7200"}, b"{}") if b'"slow"' in body else None
+
+    jobs = bodies(3000, model="slow") + bodies(200, model="fast")
+    run = VirtualRun(jobs, server=QUICK, script=script, policy=Policy(concurrency=64), shelves=True).go()
+    assert run.ending.halt is not None
+    assert run.ending.halt.kind is HaltKind.MAX_WAIT
+    assert run.ledger.totals.succeeded == 200
+    assert run.seconds < 20
+
+
 def test_no_polling() -> None:
     """A run that waits for a minute's limit wakes a few times for each request, not a thousand times a second."""
     woken = 0
