@@ -30,7 +30,7 @@ def finished(program: Program, folder: Path, simulator: Callable[..., Simulator]
 
 def test_a_second_process_is_turned_away(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
     """The second run on one output stops at once and names the first's host and process; the first is not disturbed."""
-    server = simulator(latency="0.2")
+    server = simulator(latency="1.5")
     chats(folder / "jobs.jsonl", 40)
     command = ("run", "jobs.jsonl", "--base-url", server.url, "--concurrency", "4")
     first = program.start(*command)
@@ -163,7 +163,7 @@ def test_limits_may_change(program: Program, folder: Path, finished: Simulator) 
 
 def test_an_output_in_use_is_not_renamed(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
     """--fresh --yes does not pull the files away from under a run."""
-    server = simulator(latency="0.3")
+    server = simulator(latency="1.5")
     chats(folder / "jobs.jsonl", 24)
     command = ("run", "jobs.jsonl", "--base-url", server.url, "--concurrency", "4")
     first = program.start(*command)

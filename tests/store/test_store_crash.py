@@ -60,7 +60,12 @@ class Disk:
         return Path(os.readlink(f"/proc/self/fd/{file}") if isinstance(file, int) else file).name
 
     def _snap(self) -> None:
-        now = {p.name: p.read_bytes() for p in self.folder.iterdir() if p.is_file()}
+        now = {}
+        for path in self.folder.iterdir():
+            try:
+                now[path.name] = path.read_bytes()
+            except FileNotFoundError:
+                return  # renamed at this very moment, by another thread: that one takes its own picture
         if not self.killed or self.killed[-1] != now:
             self.killed.append(now)
 
