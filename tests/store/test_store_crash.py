@@ -63,7 +63,8 @@ class Disk:
         now = {}
         for path in self.folder.iterdir():
             try:
-                now[path.name] = path.read_bytes()
+                if path.is_file():
+                    now[path.name] = path.read_bytes()
             except FileNotFoundError:
                 return  # renamed at this very moment, by another thread: that one takes its own picture
         if not self.killed or self.killed[-1] != now:
