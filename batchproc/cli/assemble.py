@@ -24,7 +24,7 @@ from batchproc.engine.shutdown import DRAIN_S, Signals
 from batchproc.engine.watch import Watch
 from batchproc.errors import BatchprocError
 from batchproc.events import Note
-from batchproc.model import RawLine
+from batchproc.model import Job, RawLine
 from batchproc.providers.openai import OpenAI
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Summary
@@ -56,6 +56,7 @@ class Run:
         secrets: Sequence[str],
         base_url: Callable[[], str],
         lock: OutputLock | None,
+        start_over: Callable[[], None],
         progress: Progress,
         command: list[str],
     ) -> None:
@@ -65,6 +66,7 @@ class Run:
         self._secrets = secrets
         self._base_url = base_url
         self._lock = lock
+        self._start_over = start_over
         self._progress = progress
         self._command = command
         self._beat_at = 0.0
@@ -103,16 +105,19 @@ class Run:
         settings = self._settings
         opened = await open_input(settings.jobs)
         begun = settings.output != "-" and (os.path.exists(settings.checkpoint) or has_lines(settings.output))
-        if begun:
+        if begun and not settings.fresh:
             return opened, None, []
         lines = read_lines(opened.blocks)
         seen: list[list[RawLine]] = []
+        first: list[RawLine] = []
         async for batch in lines:
             seen.append(batch)
-            if sum(map(len, seen)) >= FIRST:
+            first = (first + batch)[:FIRST]
+            if len(first) == FIRST or any(isinstance(parser.parse(raw), Job) for raw in batch[:FIRST]):
                 break
-        first = [raw for batch in seen for raw in batch][:FIRST]
         look(first, parser)
+        if settings.fresh:
+            self._start_over()
         return opened, _chained(seen, lines), first
 
     async def _store(self, opened: Opened) -> OpenedStore:

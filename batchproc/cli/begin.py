@@ -9,7 +9,7 @@ from collections.abc import Callable
 import click
 
 from batchproc.cli.assemble import Run
-from batchproc.errors import UsageError
+from batchproc.errors import DiskFailed, UsageError
 from batchproc.settings import RunSettings
 from batchproc.simulator.embedded import Embedded
 from batchproc.simulator.settings import SimulatorSettings
@@ -26,6 +26,7 @@ def begin(
     *,
     key: str | None,
     headers: dict[str, str],
+    secrets: list[str],
     show: str,
     quiet: bool,
     verbose: int,
@@ -34,6 +35,8 @@ def begin(
     command: list[str],
 ) -> int:
     """Run; returns the exit code. Raises BatchprocError."""
+    if as_json and settings.output == "-":
+        raise UsageError("`--json` and `-o -` both want standard output", "write the results to a file")
     who = audience(
         isatty=_is_terminal(sys.stderr),
         environ=os.environ,
@@ -54,15 +57,16 @@ def begin(
             lock = OutputLock(settings.output)
             lock.acquire(break_lock=settings.break_lock)
             if settings.fresh:
-                _start_over(settings, console)
+                _confirm(settings)
         base_url: Callable[[], str] = embedded.wait_url if embedded is not None else lambda: settings.base_url
         run = Run(
             settings,
             key=key,
             headers=headers,
-            secrets=[s for s in (key, *headers.values()) if s],
+            secrets=secrets,
             base_url=base_url,
             lock=lock,
+            start_over=lambda: _start_over(settings, console),
             progress=progress,
             command=command,
         )
@@ -73,10 +77,19 @@ def begin(
         if embedded is not None:
             embedded.stop()
     progress.summary(summary)
-    if as_json and settings.output != "-":
-        sys.stdout.buffer.write(summary_json(summary))
-        sys.stdout.buffer.flush()
+    if as_json:
+        _print(summary_json(summary))
     return summary.exit_code
+
+
+def _print(document: bytes) -> None:
+    """Write a document to standard output. Raises DiskFailed where it is full or closed."""
+    try:
+        sys.stdout.buffer.write(document)
+        sys.stdout.buffer.flush()
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
+        raise DiskFailed(f"writing to standard output failed: {e.strerror or e}") from e
 
 
 def _is_terminal(stream: object) -> bool:
@@ -114,15 +127,18 @@ def _embedded(settings: RunSettings) -> Embedded | None:
     return Embedded(SimulatorSettings(port=0, rpm=limits.rpm, tpm=limits.tpm))
 
 
-def _start_over(settings: RunSettings, console: Console) -> None:
+def _confirm(settings: RunSettings) -> None:
+    """Ask whether to start over, where there is something that would be put aside."""
     there = [p for p in (settings.output, settings.checkpoint) if os.path.exists(p)]
-    if not there:
+    if not there or settings.yes:
         return
-    if not settings.yes:
-        if not _is_terminal(sys.stdin):
-            raise UsageError(
-                f"`--fresh` would start over although `{there[0]}` exists", "add `--yes` if that is what you want"
-            )
-        click.confirm(f"start over? {' and '.join(there)} will be renamed", abort=True, err=True)
-    for name in set_aside(*there):
+    if not _is_terminal(sys.stdin):
+        raise UsageError(
+            f"`--fresh` would start over although `{there[0]}` exists", "add `--yes` if that is what you want"
+        )
+    click.confirm(f"start over? {' and '.join(there)} will be renamed", abort=True, err=True)
+
+
+def _start_over(settings: RunSettings, console: Console) -> None:
+    for name in set_aside(settings.output, settings.checkpoint):
         console.line(f"kept as {name}")

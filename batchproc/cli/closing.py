@@ -32,9 +32,10 @@ def closing(
     done = totals.succeeded + totals.failed
     total = last.total
     code = _exit_code(ending, halt, totals, signal_code)
+    trial = settings.limit is not None and total is None and code in (0, 3)
     interactive = settings.output != "-"
     return Summary(
-        verdict=_verdict(ending, halt, totals),
+        verdict=_trial(settings, totals) if trial else _verdict(ending, halt, totals),
         exit_code=code,
         total=total,
         succeeded=totals.succeeded,
@@ -52,7 +53,7 @@ def closing(
         errors=_errors(totals),
         output=settings.output,
         checkpoint=settings.checkpoint if interactive else None,
-        next_command=_next(settings, code, totals, command),
+        next_command=_next(settings, code, totals, command, trial=trial),
         error=_error(ending, halt),
         hint=_hint(ending, halt),
     )
@@ -107,6 +108,11 @@ def _verdict(ending: Ending, halt: Halt | None, totals: Totals) -> str:
     return f"done: all {done:,} jobs answered"
 
 
+def _trial(settings: RunSettings, totals: Totals) -> str:
+    done = totals.succeeded + totals.failed
+    return f"trial done: {done:,} jobs have their result; --limit {settings.limit} leaves the rest for another run"
+
+
 def _error(ending: Ending, halt: Halt | None) -> str | None:
     if ending.error is not None:
         return ending.error.message
@@ -130,12 +136,14 @@ def _errors(totals: Totals) -> tuple[ErrorGroup, ...]:
     return tuple(sorted(groups, key=lambda g: (-g.count, g.line)))
 
 
-def _next(settings: RunSettings, code: int, totals: Totals, command: list[str]) -> str | None:
+def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], *, trial: bool) -> str | None:
     if settings.output == "-":
         return None
     if code in (0, 3):
+        if trial:
+            return typed(command, without_limit=True)
         return _look_at_failures(settings) if totals.failed else None
-    if code == 2:
+    if code in (2, 6):
         return None
     return typed(command)
 
@@ -144,8 +152,13 @@ def _look_at_failures(settings: RunSettings) -> str:
     return f"jq -c 'select(.error)' {shlex.quote(settings.output)}"
 
 
-def typed(command: list[str]) -> str:
+def typed(command: list[str], *, without_limit: bool = False) -> str:
     """The command as it can be typed again to go on: without `--fresh`, header values replaced."""
+    if without_limit and "--limit" in command:
+        at = command.index("--limit")
+        command = command[:at] + command[at + 2 :]
+    elif without_limit:
+        command = [word for word in command if not word.startswith("--limit=")]
     words: list[str] = [os.path.basename(command[0]) if command else "batchproc"]
     hide = False
     for word in command[1:]:

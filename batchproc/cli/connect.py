@@ -21,6 +21,7 @@ _KEY_HOSTS = frozenset(
         "generativelanguage.googleapis.com",
     }
 )
+_CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -76,7 +77,7 @@ def extra_headers(options: tuple[str, ...], environment: Mapping[str, str]) -> d
     for option in options:
         name, equals, value = option.partition("=")
         if not equals or _TOKEN.fullmatch(name) is None:
-            raise UsageError(f"`--header {name[:40]}` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
+            raise UsageError("a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
         if value.startswith("@"):
             try:
                 with open(value[1:], encoding="utf-8") as f:
@@ -86,6 +87,14 @@ def extra_headers(options: tuple[str, ...], environment: Mapping[str, str]) -> d
                 raise UsageError(f"the file of `--header {name}` cannot be read: {why}") from None
         headers[name] = _plain(value, f"`--header {name}`")
     return headers
+
+
+def secrets_of(key: str | None, options: tuple[str, ...], headers: dict[str, str]) -> list[str]:
+    """What must be shown nowhere: the key, headers read from files, and those that carry credentials by their name."""
+    from_files = {name for name, _, value in (o.partition("=") for o in options) if value.startswith("@")}
+    secret = [v for name, v in headers.items() if name in from_files or name.lower() in _CREDENTIALS]
+    words = [w for value in secret for w in (value, value.rpartition(" ")[2])]  # `Bearer KEY` and the key alone
+    return [w for w in (key, *words) if w]
 
 
 def _plain(value: str, where: str) -> str:

@@ -10,6 +10,8 @@ import click
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kKmMgG]?)")
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
+_MOST = 10**15
+_MOST_S = 10 * 365 * 86_400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|min|h|d|)")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -25,7 +27,7 @@ class Amount(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
             return value
         m = _AMOUNT.fullmatch(str(value).strip().replace("_", "").replace(",", ""))
         amount = float(m[1]) * _FACTORS[m[2].lower()] if m else math.nan
-        if m is None or amount != int(amount):
+        if m is None or amount > _MOST or amount != int(amount):
             self.fail(f"`{value}` is not a number such as `3500`, `3.5k` or `2m`", param, ctx)
         if amount < 1:
             self.fail(f"`{value}` is too small: it must be at least 1; leave the option out for no limit", param, ctx)
@@ -51,7 +53,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gene
         seconds = sum(float(m[1]) * _SECONDS[m[2]] for m in parts if m[0])
         if seconds < 0 or (seconds == 0 and not self._zero):
             self.fail(f"`{value}` is too short: it must be more than 0", param, ctx)
-        return seconds
+        return min(seconds, _MOST_S)
 
 
 class Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
@@ -87,7 +89,15 @@ class AutoOr(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
         return self._kind.convert(value, param, ctx)
 
 
+class Header(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
+    """NAME=VALUE. From the environment several are separated by line breaks: a value may contain spaces."""
+
+    name = "NAME=VALUE"
+    envvar_list_splitter = "\n"
+
+
 AMOUNT = Amount()
+HEADER = Header()
 DURATION = Duration()
 WAIT = Duration(zero=True)
 SHARE = Share()

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from batchproc.cli.connect import base_url_of, extra_headers, key_of
-from batchproc.cli.params import AMOUNT, DURATION, SHARE, WAIT, AutoOr
+from batchproc.cli.connect import base_url_of, extra_headers, key_of, secrets_of
+from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.settings import Limits, RunSettings
 
@@ -74,7 +74,9 @@ def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
 @_option("--provider", type=click.Choice(["openai", "simulated"]), help="[default: openai]")
 @_option("--simulate", is_flag=True, help="An embedded provider that enforces these limits; no key, no network.")
 @_option("--api-key-file", metavar="FILE", help="Read the key from a file.  [default: OPENAI_API_KEY]")
-@_option("--header", multiple=True, metavar="NAME=VALUE", help="Extra request header; NAME=@FILE for secrets.")
+@_option(
+    "--header", type=HEADER, multiple=True, metavar="NAME=VALUE", help="Extra request header; NAME=@FILE for secrets."
+)
 @_option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
 @_option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
 @_option("--yes", "-y", is_flag=True, help="Do not ask.")
@@ -101,16 +103,17 @@ def run(**options: Any) -> int:
 
     check_input(options["jobs"])
     settings = _settings(options)
-    key, headers = None, {}
+    headers = extra_headers(options["header"], os.environ)
+    key = None
     if settings.provider != "simulated":
         key = key_of(options["api_key_file"], settings.base_url, os.environ)
-        headers = extra_headers(options["header"], os.environ)
     from batchproc.cli.begin import begin
 
     return begin(
         settings,
         key=key,
         headers=headers,
+        secrets=secrets_of(key, options["header"], headers),
         show=options["progress"],
         quiet=options["quiet"],
         verbose=options["verbose"],
@@ -124,6 +127,13 @@ def _settings(o: dict[str, Any]) -> RunSettings:
     provider = "simulated" if o["simulate"] else o["provider"] or "openai"
     if o["simulate"] and o["provider"] == "openai":
         raise UsageError("`--simulate` and `--provider openai` contradict each other")
+    if provider == "simulated":
+        for name in ("base_url", "api_key_file"):
+            if o[name] is not None:
+                raise UsageError(
+                    f"`--{name.replace('_', '-')}` makes no sense with the embedded provider",
+                    "leave one of the two out; `batchproc simulate` serves one at an address of its own",
+                )
     jobs = o["jobs"]
     output = o["output"] or default_output(jobs)
     base_url = "http://127.0.0.1/v1" if provider == "simulated" else base_url_of(o["base_url"], os.environ)

@@ -45,6 +45,8 @@ class Failures:
             _learn_too_large(queue, lane, ticket, fault, now)
         else:
             queue.passed()
+        if self._guards.holds(ticket.job.index, fault):
+            return Left(ticket, fault) if self._guards.halted else _again(lane, ticket, fault, now, 1.0 + u)
         return self._give_up(ticket, fault)
 
     @staticmethod

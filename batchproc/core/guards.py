@@ -13,7 +13,7 @@ _TIMED_OUT = 5  # first jobs of a lane that all time out, after which the run st
 _FEWEST = 20  # jobs that have ended before a share of failures means anything
 
 _TIMEOUT_HINT = "raise `--timeout`, then run the same command again"
-_MODEL_HINT = "correct the model's name in the jobs or `--model`"
+_MODEL_HINT = "correct the model's name in the jobs or with `--model`; no job was failed for it"
 _FAIL_OVER_HINT = "look at the errors in the output before running it again"
 
 
@@ -23,7 +23,8 @@ class Guards:
     def __init__(self, policy: Policy) -> None:
         self.halted: Halt | None = None
         self._fail_over = policy.fail_over
-        self._no_model = 0  # -1 once anything else was answered
+        self.held: set[int] = set()  # jobs for which there is no such model, while nothing else was ever answered
+        self._no_model: int | None = 0  # such answers; None once anything else was answered
         self._ended = self._failed = 0
 
     def halt(self, halt: Halt) -> None:
@@ -33,8 +34,30 @@ class Guards:
 
     def succeeded(self) -> None:
         """A job has its answer."""
-        self._no_model = -1
+        self._answered_otherwise()
         self._ended += 1
+
+    def holds(self, index: int, fault: Fault) -> bool:
+        """Whether a job is not failed yet: so far every answer was that there is no such model.
+
+        If that stays so the name is wrong, the run stops, and nothing is burnt: «give up this request, or stop the
+        run if every request uses that model».
+        """
+        if self._no_model is None or fault.code not in _NO_MODEL_CODES:
+            return False
+        self._no_model += 1
+        self.held.add(index)
+        if self._no_model >= _NO_MODEL:
+            self.no_such_model(fault)
+        return True
+
+    def no_such_model(self, fault: Fault) -> None:
+        """Stop: no job of this run finds its model."""
+        self.halt(Halt(HaltKind.REFUSED, fault.message, _MODEL_HINT))
+
+    def _answered_otherwise(self) -> None:
+        self._no_model = None
+        self.held.clear()
 
     def failed(self, fault: Fault | None = None) -> None:
         """A job is given up, for this fault if a request was sent."""
@@ -44,14 +67,8 @@ class Guards:
         if rate is not None and self._ended >= _FEWEST and self._failed > rate * self._ended:
             text = f"{self._failed} of the first {self._ended} jobs failed, more than --fail-over allows"
             self.halt(Halt(HaltKind.FAIL_OVER, text, _FAIL_OVER_HINT))
-        if fault is None:
-            return
-        if fault.code not in _NO_MODEL_CODES:
-            self._no_model = -1
-        elif self._no_model >= 0:
-            self._no_model += 1
-            if self._no_model >= _NO_MODEL:
-                self.halt(Halt(HaltKind.REFUSED, fault.message, _MODEL_HINT))
+        if fault is not None:
+            self._answered_otherwise()
 
     def timed_out(self, lane: Lane) -> None:
         """A job of this lane ended by running into the time-out."""

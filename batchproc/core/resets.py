@@ -7,7 +7,8 @@ whatever the requests cost:
     fixed     the instant of the reset stays, so c falls by what is charged and by what would have been refilled
     sliding   the instant moves on with each send, and c is above the limit unless the window is full
 
-Two answers to requests sent some seconds apart are compared, so that what one says by accident is revised.
+Two answers to requests sent some seconds apart are compared, so that what one says by accident is revised; and a
+bucket is beyond doubt once all answers of some seconds tell of the same c.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Resets:
         self.settled = False  # it is a bucket, beyond doubt
         self._looks: list[_Look] = []  # the last, and one that is some seconds older
         self._first_total = 0.0
+        self._same: tuple[float, float, float, int] = (0.0, 0.0, 0.0, 0)  # since when, least and most c, answers
 
     def look(
         self, remaining: float, reset_s: float, at: float, total: float, limit: float, window_s: float
@@ -64,6 +66,7 @@ class Resets:
         now = _Look(at, total, at + reset_s, remaining + reset_s * rate)
         if not self._looks:
             self._first_total = total
+        self._settle(now, limit, window_s)
         before = next((look for look in reversed(self._looks) if at - look.at >= _APART_S), None)
         if not self._looks or at - self._looks[-1].at >= _APART_S / 2:
             self._looks = [*self._looks[-2:], now]
@@ -80,14 +83,18 @@ class Resets:
     def _compare(self, before: _Look, now: _Look, limit: float, window_s: float) -> Kind | None:
         rate = limit / window_s
         moved_s, fell, passed_s = now.ends - before.ends, before.capacity - now.capacity, now.at - before.at
-        if abs(fell) <= _STEADY_S * rate + 2:
-            if now.capacity <= _SLACK * limit and now.ends - now.at < 0.9 * window_s:
-                self.settled, self.capacity = True, now.capacity
-                return Kind.BUCKET
-        elif abs(moved_s) < _STEADY_S and fell > 0.75 * passed_s * rate and now.total > before.total:
-            self.settled, self.ends = False, max(now.ends, before.ends)
+        if abs(moved_s) < _STEADY_S and fell > 0.75 * passed_s * rate and now.total > before.total:
+            self.ends = max(now.ends, before.ends)
             return Kind.FIXED
         if now.capacity > _SLACK * limit and _STEADY_S < moved_s < passed_s + 1.0:
-            self.settled = False
             return Kind.SLIDING
         return None
+
+    def _settle(self, now: _Look, limit: float, window_s: float) -> None:
+        since, least, most, answers = self._same
+        least, most = min(least, now.capacity), max(most, now.capacity)
+        if answers == 0 or most - least > _STEADY_S * limit / window_s + 2:
+            since, least, most, answers = now.at, now.capacity, now.capacity, 0
+        self._same = (since, least, most, answers + 1)
+        lasted = now.at - since >= _APART_S and answers >= 3
+        self.settled = lasted and most <= _SLACK * limit and now.ends - now.at < 0.9 * window_s

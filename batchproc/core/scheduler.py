@@ -257,6 +257,9 @@ class Scheduler:
         step = self._failures.after(queue, lane, ticket, outcome, in_flight, now, u)
         if isinstance(step, Requeued):
             self.queued += 1
+            held = self._guards.held
+            if held and self._input_ended and not self.in_flight and self.queued == len(held):
+                self._guards.no_such_model(step.fault)
         return step
 
     def abandoned(self, ticket: Ticket) -> None:

@@ -28,6 +28,7 @@ from batchproc.model import RateSeen
 _EARLY = 0.5  # share of the limit below which a refusal shows that the limit is enforced over something short
 _SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
 _STEADY_S = 0.3  # how far the instant of a fixed window may seem to move
+_MARGIN_S = 0.05  # what a sliding window begins with: two requests do not take equally long to the server
 _MOST_MARGIN_S = 1.0
 _WINDOWS = frozenset({Kind.FIXED, Kind.SLIDING})
 __all__ = ["CapacityTracker", "Kind", "Stamp"]
@@ -60,6 +61,7 @@ class CapacityTracker:
         self._outer = Bucket(self.limit, self.rate, now)
         self._burst = Bucket(min(self.limit, max(self.rate * (burst_s or 1.0), 1.0)), self.rate, now)
         self._sliding = Sliding(self.limit, window_s)
+        self._sliding.margin_s = _MARGIN_S
         self._fixed: Fixed | None = None
         self._probing = False
         self._held = (0.0, 0.0)  # (end of a fixed window, the most that it seems to have held)
@@ -185,7 +187,8 @@ class CapacityTracker:
         self.limit = float(limit)
         self.rate = self.limit / self.window_s
         self._outer.resize(self.limit, self.rate, now)
-        self._burst.resize(min(self.limit, self._burst.capacity), self.rate, now)
+        most = self.limit if self.burst_s is None else max(self.rate * self.burst_s, 1.0)
+        self._burst.resize(min(self.limit, most, self._burst.capacity), self.rate, now)
         self._sliding.limit = self.limit
         if self._fixed is not None:
             self._fixed.limit = min(self._fixed.limit, self.limit)

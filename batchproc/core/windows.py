@@ -152,9 +152,9 @@ class Fixed:
     def roll(self, now: float) -> None:
         """Begin the windows that have begun by `now`."""
         over_s = now - self.ends - self.margin_s
-        if over_s >= 0:
-            self.ends += self.period_s * (1 + over_s // self.period_s)
-            self.used = max(0.0, self.used - self.limit)  # a debt goes over into the next window
+        if over_s >= -1e-9:  # sums of floats miss their mark by a hair: who waits as long as told is let in
+            self.ends += self.period_s * (1 + max(0.0, over_s) // self.period_s)
+            self.used = min(self.limit, max(0.0, self.used - self.limit))  # a debt goes over, one window's at most
 
     def left(self, now: float) -> float:
         """What may be taken until the window ends."""

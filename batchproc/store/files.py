@@ -23,8 +23,11 @@ _HINTS = {
 _PIPE_FULL_S = 0.005
 
 
-def disk_failed(doing: str, path: str, error: OSError) -> NoReturn:
+def disk_failed(doing: str, path: str, error: OSError, *, resumable: bool = True) -> NoReturn:
     """Raise DiskFailed for an OSError: what was being done, to which file, and what to do next."""
+    if not resumable:
+        hint = "a run to standard output cannot be resumed: write to a file with `-o FILE`"
+        raise DiskFailed(f"{doing} `{path}` failed: {error.strerror or error}", hint) from error
     hint = _HINTS.get(error.errno or 0, "mend it, then run the same command again: it goes on where it stopped")
     raise DiskFailed(f"{doing} `{path}` failed: {error.strerror or error}", hint) from error
 
@@ -101,7 +104,7 @@ class AppendFile:
         except OSError as e:
             self.size = start + data.rfind(b"\n", 0, len(data) - len(view)) + 1
             self._cut(self.size)
-            disk_failed("writing", self.path, e)
+            disk_failed("writing", self.path, e, resumable=self._durable)
         self.size = start + len(data)
         return start
 

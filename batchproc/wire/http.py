@@ -15,6 +15,7 @@ from batchproc.model import Reply, Trouble
 MOST_BODY = 256 << 20  # bytes, after decompression
 _MOST_HEADER = 64 << 10
 _SHORTEST_SECRET = 8  # a shorter one (`EMPTY`, `none`) is a word that answers may contain
+_SURELY_SECRET = 20  # so long a one is masked in an answer too, not only in an error
 _MASK = b"[secret]"
 _MOST_BYTES = 1 << 20  # a longer body is given to aiohttp as a file, which it sends in pieces
 _NO_HEADERS: dict[str, str] = {}
@@ -79,7 +80,7 @@ class HttpTransport:
                     return _trouble(Trouble.TOO_LARGE, f"the answer is larger than {MOST_BODY >> 20} MiB")
                 headers = {k.lower(): v for k, v in response.headers.items()}
                 for secret in self._secrets:
-                    if secret in answer:
+                    if secret in answer and (response.status >= 300 or len(secret) >= _SURELY_SECRET):
                         answer = answer.replace(secret, _MASK)
                 return Reply(response.status, self._masked(headers) if self._secrets else headers, answer)
         except aiohttp.ServerTimeoutError as e:
