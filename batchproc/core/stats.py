@@ -91,6 +91,8 @@ class Stats:
     def _returned(self, event: RequestEnded) -> None:
         if event.kind is FaultKind.RATE_LIMITED:
             self.rate_limited += 1
+        elif event.kind is FaultKind.CONNECT:
+            self.requests -= 1  # it never reached the server
         elif event.kind is None and event.usage.total_tokens:
             rate = self.models[event.model]
             if not rate.all_tokens or rate.by_usage:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import re
 import socket
 from collections.abc import Callable, Iterable, Mapping
 
@@ -145,7 +147,15 @@ def _host(url: URL) -> str:
     return f"{url.host}:{url.port}"
 
 
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
+
 def _why(error: OSError) -> str:
+    """In the system's words: asyncio's own speak of calls and tuples."""
     if isinstance(error, socket.gaierror):
         return "the name is not known"
+    m = _ERRNO.search(str(error))
+    number = error.errno or (int(m[1]) if m else 0)
+    if number > 0:
+        return os.strerror(number).lower()
     return error.strerror or str(error) or type(error).__name__
