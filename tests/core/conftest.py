@@ -48,7 +48,7 @@ class World:
         self.flying: list[tuple[float, int, object, object]] = []
 
     def job(self, index: int, model: str = "m", tokens: int = 10, path: str = "/x", cap: int | None = None) -> Job:
-        return Job(index, index + 1, b"", "", path, model, b"", None, tokens, cap)
+        return Job(index, index + 1, b"", "", path, model, b"", None, input_tokens=tokens, output_cap=cap)
 
     def submit(self, n: int, **kwargs: object) -> World:
         for index in range(n):

@@ -41,12 +41,23 @@ def test_time_outs_after_another_end_stop_nothing(world, fault):
 
 @pytest.mark.parametrize("code", ["model_not_found", "DeploymentNotFound"])
 def test_twenty_answers_of_no_such_model_stop_the_run(world, fault, code):
-    """When nothing else was ever answered."""
+    """When nothing else was ever answered; and no job is failed for it."""
     w = world(Policy(concurrency=1)).submit(100)
     w.run(lambda *_: (0.1, fault("REJECTED", code)))
     assert isinstance(w.last, Halt)
     assert w.last.kind is HaltKind.REFUSED
-    assert len(w.ends) == 20
+    assert len(w.sent) == 20
+    assert not w.ends
+
+
+def test_a_few_jobs_that_all_name_a_wrong_model_stop_the_run_at_once(world, fault):
+    """Every request of the run uses that model: nothing is burnt, and twenty answers are not waited for."""
+    w = world().submit(3)
+    w.run(lambda *_: (0.1, fault("REJECTED", "model_not_found")))
+    assert isinstance(w.last, Halt)
+    assert w.last.kind is HaltKind.REFUSED
+    assert not w.ends
+    assert len(w.sent) <= 6
 
 
 def test_some_jobs_with_a_wrong_model_stop_nothing(world, fault):

@@ -92,7 +92,7 @@ def test_waits_are_exact(world):
     assert gaps == pytest.approx([1.0] * 79, abs=1e-6)
     assert w.sent[-1][0] == pytest.approx(90.0, abs=1.0)
     assert len(w.waits) <= 2 * 150
-    assert "requests of m" in w.waits[-1].why
+    assert "requests per minute of m" in w.waits[-1].why
 
 
 def test_a_retry_that_becomes_due_before_the_room_of_another(world, fault):

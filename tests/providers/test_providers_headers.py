@@ -22,8 +22,8 @@ def named(suffix: str, limit: object, remaining: object, reset: object = None) -
     ("headers", "rates", "why"),
     [
         (
-            {**named("requests", 5000, 4999, "12ms"), **named("tokens", 160000, 159974, "9ms")},
-            [("requests", 5000, 4999, 0.012, None), ("tokens", 160000, 159974, 0.009, None)],
+            {**named("requests", 5000, 4999, "12ms"), **named("tokens", 160000, 159974, "10ms")},
+            [("requests", 5000, 4999, 0.012, None), ("tokens", 160000, 159974, 0.01, None)],
             "OpenAI, recorded",
         ),
         (named("requests", 10000, 9999, "8.64s"), [("requests", 10000, 9999, 8.64, None)], "OpenAI, a day's limit"),

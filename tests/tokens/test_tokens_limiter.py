@@ -28,7 +28,12 @@ USER = {"role": "user"}
             "parts",
         ),
         ("/chat/completions", {"messages": [{**USER, "content": None}, "x", {}]}, 3, "nothing said"),
-        ("/chat/completions", {"messages": [{**USER, "content": "a"}], "tools": [{"x": "y" * 99}]}, 3, "tools are free"),
+        (
+            "/chat/completions",
+            {"messages": [{**USER, "content": "a"}], "tools": [{"x": "y" * 99}]},
+            3,
+            "tools are free",
+        ),
         ("/chat/completions", {"messages": [{**USER, "content": "a"}], "n": 5, "max_tokens": 99}, 3, "the input alone"),
         ("/chat/completions", {"messages": "text"}, 0, "no list of messages"),
         ("/completions", {"prompt": "a" * 5469}, 1368, "recorded"),
