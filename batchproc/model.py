@@ -161,7 +161,6 @@ class Answer(Struct, frozen=True, gc=False):
     request_id: str | None
     body: bytes
     usage: Usage
-    rates: tuple[RateSeen, ...] = ()  # what the headers say of the limits
 
 
 class Result(Struct, frozen=True, gc=False):

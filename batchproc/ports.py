@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from batchproc.model import Answer, BadJob, Fault, Job, Position, RawLine, Reply, Result
+from batchproc.model import Answer, BadJob, Fault, Job, Position, RateSeen, RawLine, Reply, Result
 
 
 class Transport(Protocol):
@@ -20,6 +20,10 @@ class Reader(Protocol):
 
     def read(self, path: str, reply: Reply, wall: float) -> Answer | Fault:
         """What a reply means; `wall` is Unix time."""
+        ...
+
+    def rates(self, reply: Reply, wall: float) -> tuple[RateSeen, ...]:
+        """What the headers of a reply say of the limits."""
         ...
 
 

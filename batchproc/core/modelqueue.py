@@ -10,6 +10,7 @@ from batchproc.core.capacity import TOKENS, DualCapacity
 from batchproc.core.charging import Charging
 from batchproc.core.lane import Lane, Ticket
 from batchproc.core.tracker import Kind
+from batchproc.core.windows import Bucket
 from batchproc.model import Demand, Fault, FaultKind, Job, RateSeen
 
 
@@ -36,6 +37,7 @@ class Policy(Struct, frozen=True):
 
 
 _HELD_S = 2.0
+_LOOKS_AT_ONCE, _LOOKS_PER_S = 2000.0, 500.0  # answers whose headers are read
 
 
 class ModelQueue:
@@ -46,6 +48,7 @@ class ModelQueue:
         self.capacity = capacity
         self.learner = learner
         self.charging = Charging()
+        self._looks = Bucket(_LOOKS_AT_ONCE, _LOOKS_PER_S, 0.0)
         self.lanes: list[Lane] = []
         self.blocked_until = float("-inf")
         self.why = ""
@@ -96,6 +99,14 @@ class ModelQueue:
         ticket.stamps = self.capacity.take(ticket.demand, now)
         if self.capacity.tokens is not None:
             ticket.totals = self.charging.sent(ticket.job, now)
+
+    def wants_rates(self, now: float) -> bool:
+        """Whether the headers of an answer are worth reading: at thousands a second, a part of them tells as much."""
+        capacity = self.capacity
+        if (capacity.requests is None and capacity.tokens is None) or self._looks.delay_s(1, now) > 0:
+            return False
+        self._looks.take(1, now)
+        return True
 
     def told(self, ticket: Ticket, rates: tuple[RateSeen, ...], now: float) -> None:
         """What the headers of an answer say."""

@@ -44,7 +44,7 @@ from batchproc.core.failure import Failures
 from batchproc.core.guards import Guards
 from batchproc.core.lane import Lane, Ticket
 from batchproc.core.modelqueue import Learner, ModelQueue, Policy
-from batchproc.model import Answer, Fault, Job
+from batchproc.model import Answer, Fault, Job, RateSeen
 
 
 class Scheduler:
@@ -233,8 +233,14 @@ class Scheduler:
 
     # --- what came of it ------------------------------------------------------------------------------------
 
-    def finished(self, ticket: Ticket, outcome: Answer | Fault, now: float, u: float) -> Ended | Requeued | Left:
-        """How an attempt ended; the trackers, the lane and the queues are brought up to date."""
+    def wants_rates(self, model: str, now: float) -> bool:
+        """Whether what the headers of this model's next answer say is worth reading."""
+        return self.models[model].wants_rates(now)
+
+    def finished(
+        self, ticket: Ticket, outcome: Answer | Fault, now: float, u: float, rates: tuple[RateSeen, ...] = ()
+    ) -> Ended | Requeued | Left:
+        """How an attempt ended, and what its headers said; trackers, lane and queues are brought up to date."""
         queue = self.models[ticket.job.model]
         lane = self._lanes[ticket.job.path, ticket.job.model]
         in_flight = lane.in_flight
@@ -249,7 +255,7 @@ class Scheduler:
             queue.passed()
             lane.answered(in_flight, now)
             queue.capacity.accepted(ticket.demand, ticket.stamps, now)
-            queue.told(ticket, outcome.rates, now)
+            queue.told(ticket, rates, now)
             if ticket.job.output_cap is None and outcome.usage.output_tokens:
                 queue.learner.observe(outcome.usage.output_tokens)
             self._guards.succeeded()

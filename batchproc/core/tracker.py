@@ -51,7 +51,7 @@ class CapacityTracker:
     """
 
     def __init__(self, limit: float, now: float, *, window_s: float = 60.0, burst_s: float | None = None) -> None:
-        self.limit = float(limit)
+        self.limit = self._given = float(limit)  # what is given is never exceeded, whatever a server allows
         self.window_s = window_s
         self.rate = self.limit / window_s
         self.burst_s = burst_s
@@ -161,9 +161,10 @@ class CapacityTracker:
             return
         # A limit that takes longer than the window to be as new is another one, of a day for example.
         longer = seen.reset_s is not None and seen.remaining > 0 and seen.reset_s > self.window_s * 1.05 + 1.0
-        if seen.limit < self.limit and not longer:
-            self.resize(seen.limit, now)
-        if seen.limit > self.limit * 1.001 or longer:  # more than the user allows: it only matters when it is near
+        wanted = min(self._given, float(seen.limit))
+        if wanted != self.limit and not longer:
+            self.resize(wanted, now)
+        if seen.limit > self._given * 1.001 or longer:  # more than the user allows: it only matters when it is near
             left = seen.remaining - (self._total - stamp.total)
             if left < self._outer.level(now):
                 self._outer.set(left, now)

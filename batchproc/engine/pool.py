@@ -216,7 +216,8 @@ class Pool:
         kind = None if isinstance(outcome, Answer) else outcome.kind
         if kind is FaultKind.CONNECT:
             self._sink.not_sent(job.index)
-        step = self.scheduler.finished(ticket, outcome, now, self._random())
+        rates = self._provider.rates(reply, self._wall()) if self.scheduler.wants_rates(job.model, now) else ()
+        step = self.scheduler.finished(ticket, outcome, now, self._random(), rates)
         usage = outcome.usage if isinstance(outcome, Answer) else NO_USAGE
         self._tell(RequestEnded(now, job.model, job.index, now - sent_at, kind, usage))
         if isinstance(step, Ended):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from batchproc.model import Answer, Fault, Reply
+from batchproc.model import Answer, Fault, RateSeen, Reply
 
 
 class Provider(Protocol):
@@ -22,4 +22,8 @@ class Provider(Protocol):
 
     def read(self, path: str, reply: Reply, wall: float) -> Answer | Fault:
         """What a reply means. Pure; `wall` is Unix time, for dates in headers."""
+        ...
+
+    def rates(self, reply: Reply, wall: float) -> tuple[RateSeen, ...]:
+        """What the headers of a reply say of the limits."""
         ...

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from batchproc.jsontext import one_line
-from batchproc.model import Answer, Fault, FaultKind, Reply, Trouble
+from batchproc.model import Answer, Fault, FaultKind, RateSeen, Reply, Trouble
 from batchproc.providers.bodies import ErrorBody, read_answer, read_error
 from batchproc.providers.headers import rates_in
 from batchproc.providers.waits import wait_s
@@ -86,12 +86,16 @@ class OpenAI:
             return self._read_success(path, reply, wall)
         return triage(reply, read_error(reply.body), wall)
 
+    def rates(self, reply: Reply, wall: float) -> tuple[RateSeen, ...]:
+        """What the headers of a reply say of the limits."""
+        return rates_in(reply.headers, wall)
+
     @staticmethod
     def _read_success(path: str, reply: Reply, wall: float) -> Answer | Fault:
         read = read_answer(path, reply.body)
         request_id = _request_id(reply) or read.id
         if not read.problem:
-            return Answer(reply.status, request_id, one_line(reply.body), read.usage, rates_in(reply.headers, wall))
+            return Answer(reply.status, request_id, one_line(reply.body), read.usage)
         if read.error is not None and _refuses(reply.status, read.error):
             return triage(reply, read.error, wall)
         return Fault(

@@ -338,13 +338,13 @@ def test_nothing_remains_without_a_reset():
 
 
 def test_a_lower_limit_in_the_headers_is_taken_over():
-    """The server knows better than the user; a higher one is none of the user's wishes."""
+    """The lower of both holds: the server's, and never more than was given, also after it is raised again."""
     tracker = CapacityTracker(600, 0.0)
     stamp = tracker.take(1, 0.0)
     tracker.told(seen(299, 0.2, 300), stamp, 0.5)
     assert (tracker.limit, tracker.rate) == (300, 5)
     tracker.told(seen(999, 0.2, 1000), stamp, 0.5)
-    assert tracker.limit == 300
+    assert (tracker.limit, tracker.rate) == (600, 10)
 
 
 def test_resize_keeps_what_is_used():
