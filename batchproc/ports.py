@@ -137,7 +137,13 @@ class Shelf(Protocol):
 
 
 class Weigher(Protocol):
-    """Counts tokens."""
+    """Counts tokens; `exact` says whether it really counts, or goes by the size of a body."""
+
+    exact: bool
+
+    def count_exactly(self, model: str) -> None:
+        """Count from now on, beginning with this model; may take a moment."""
+        ...
 
     def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None]:
         """Input tokens; the same as a limiter estimates them; the job's own maximum of output (None: none named)."""

@@ -14,7 +14,7 @@ from batchproc.model import Demand, RateSeen
 REQUESTS = "requests"
 TOKENS = "tokens"
 Stamps: TypeAlias = tuple[Stamp | None, Stamp | None]
-NOT_SENT: Stamps = (None, None)
+_MINUTE_S, _DAY_S = 60.0, 86_400.0
 
 
 class DualCapacity:
@@ -93,11 +93,29 @@ class DualCapacity:
                 self.tokens.refused(demand.tokens, now, stamps[1], wait_s)
 
     def told(self, rates: Iterable[RateSeen], stamps: Stamps, now: float) -> None:
-        """The headers of the answer to the request that these stamps are of."""
+        """The headers of the answer to the request that these stamps are of. A limit not known yet is learnt."""
         for seen in rates:
             tracker, stamp = (self.requests, stamps[0]) if seen.what == REQUESTS else (self.tokens, stamps[1])
-            if tracker is not None and stamp is not None and (seen.window_s or tracker.window_s) == tracker.window_s:
+            if tracker is None:
+                self._meet(seen, now)
+            elif stamp is not None and (seen.window_s or tracker.window_s) == tracker.window_s:
                 tracker.told(seen, stamp, now)
+
+    def _meet(self, seen: RateSeen, now: float) -> None:
+        """A limit per minute that the user did not name. One per day is left to its refusals, which name it."""
+        used = seen.limit - seen.remaining
+        window_s = seen.window_s
+        if window_s is None and used > 0 and seen.reset_s:
+            window_s = seen.reset_s * seen.limit / used
+            window_s = window_s if abs(window_s - _DAY_S) < 0.02 * _DAY_S else None
+        if window_s is not None and window_s != _MINUTE_S:
+            return
+        tracker = CapacityTracker(seen.limit, now, burst_s=self.burst_s)
+        tracker.begin_at(seen.remaining, now)
+        if seen.what == REQUESTS:
+            self.requests = tracker
+        else:
+            self.tokens = tracker
 
     def pause(self, until: float, why: str) -> None:
         """Send nothing before `until`."""

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from batchproc.core.capacity import TOKENS, DualCapacity
+from batchproc.core.capacity import REQUESTS, TOKENS, DualCapacity
 from batchproc.core.charging import Charging
 from batchproc.core.lane import Lane, Ticket
 from batchproc.core.tracker import Kind
@@ -48,6 +48,8 @@ class ModelQueue:
         self.capacity = capacity
         self.learner = learner
         self.charging = Charging()
+        self.news: list[str] = []  # for the user, once
+        self._told_of: set[str] = set()
         self._looks = Bucket(_LOOKS_AT_ONCE, _LOOKS_PER_S, 0.0)
         self.lanes: list[Lane] = []
         self.blocked_until = float("-inf")
@@ -88,6 +90,10 @@ class ModelQueue:
         """A request got past the limits: it was answered, or judged for what it says. A pause stands all the same."""
         self.refusals, self.refused_since = 0, None
 
+    def _limits(self) -> tuple[float | None, float | None]:
+        requests, tokens = self.capacity.requests, self.capacity.tokens
+        return requests.limit if requests else None, tokens.limit if tokens else None
+
     def demand_of(self, job: Job) -> Demand:
         """A request, and the tokens that the server is believed to charge for it."""
         if self.capacity.tokens is None:
@@ -102,15 +108,20 @@ class ModelQueue:
 
     def wants_rates(self, now: float) -> bool:
         """Whether the headers of an answer are worth reading: at thousands a second, a part of them tells as much."""
-        capacity = self.capacity
-        if (capacity.requests is None and capacity.tokens is None) or self._looks.delay_s(1, now) > 0:
+        if self._looks.delay_s(1, now) > 0:
             return False
         self._looks.take(1, now)
         return True
 
     def told(self, ticket: Ticket, rates: tuple[RateSeen, ...], now: float) -> None:
-        """What the headers of an answer say."""
+        """What the headers of an answer say. What is new to the user is left in `news`."""
+        before = self._limits()
         self.capacity.told(rates, ticket.stamps, now)
+        if before != (known := self._limits()):
+            for was, limit, what in zip(before, known, (REQUESTS, TOKENS), strict=True):
+                if limit is not None and was != limit and what not in self._told_of:
+                    self._told_of.add(what)
+                    self.news.append(f"the server limits {self.name} to {limit:,.0f} {what} per minute")
         tokens = self.capacity.tokens
         if tokens is None or ticket.totals is None:
             return

@@ -101,6 +101,17 @@ class Scheduler:
         """Jobs, not in flight, of the models that are not held."""
         return sum(len(lane) for q in self.models.values() if not q.held(now) for lane in q.lanes)
 
+    def news(self, model: str) -> list[str]:
+        """What was learnt of a model that the user should know; given once."""
+        queue = self.models[model]
+        news, queue.news = queue.news, []
+        return news
+
+    def counts_tokens(self, model: str) -> bool:
+        """Whether a token limit of this model is known, so that its jobs should be weighed exactly."""
+        queue = self.models.get(model)
+        return queue is not None and queue.capacity.tokens is not None
+
     def all_read(self) -> None:
         """The input has been read: jobs that are put aside may come, of models that are known."""
         self._all_read = True

@@ -200,6 +200,11 @@ class CapacityTracker:
             self._outer.set(max(self._outer.level(now) - amount, -self.limit), now)
             self._sliding.before(amount, ago_s, now)
 
+    def begin_at(self, remaining: float, now: float) -> None:
+        """So much is left of a limit that was not followed until now."""
+        self._outer.set(remaining, now)
+        self._sliding.before(max(0.0, self.limit - remaining), 0.0, now)
+
     def level(self, now: float) -> float:
         """How much may be taken at `now`, as far as the tracker knows."""
         if self.kind is Kind.FIXED and self._fixed is not None:

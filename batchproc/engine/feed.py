@@ -184,6 +184,8 @@ class Feed:
         return self._scheduler.model(model).held(asyncio.get_running_loop().time())
 
     async def _submit(self, job: Job) -> None:
+        if not self._weigher.exact and self._scheduler.counts_tokens(job.model):  # learnt from the server
+            await asyncio.to_thread(self._weigher.count_exactly, job.model)
         if len(job.body) > _LONG:
             tokens, limiter, cap = await self._weigher.weigh_long(job.path, job.model, job.body)
         else:

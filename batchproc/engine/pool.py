@@ -19,6 +19,7 @@ from batchproc.events import (
     Event,
     JobEnded,
     JobRequeued,
+    Note,
     Observer,
     OutageBegan,
     OutageEnded,
@@ -218,6 +219,9 @@ class Pool:
             self._sink.not_sent(job.index)
         rates = self._provider.rates(reply, self._wall()) if self.scheduler.wants_rates(job.model, now) else ()
         step = self.scheduler.finished(ticket, outcome, now, self._random(), rates)
+        if rates:
+            for text in self.scheduler.news(job.model):
+                self._tell(Note(now, text))
         usage = outcome.usage if isinstance(outcome, Answer) else NO_USAGE
         self._tell(RequestEnded(now, job.model, job.index, now - sent_at, kind, usage))
         if isinstance(step, Ended):

@@ -39,6 +39,11 @@ class Weigher:
         if self.exact:
             rule_for(model)
 
+    def count_exactly(self, model: str) -> None:
+        """Count from now on: a token limit has been learnt. Loads the model's encoding; call it in a thread."""
+        rule_for(model)
+        self.exact = True
+
     def weigh(self, path: str, model: str, body: bytes) -> Weighed:
         """Weigh a body at once; meant for up to `INLINE_BYTES`."""
         if not self.exact:

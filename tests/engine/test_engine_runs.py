@@ -283,6 +283,21 @@ def test_a_model_held_too_long_lets_the_others_finish_first() -> None:
     assert run.seconds < 20
 
 
+@pytest.mark.parametrize("window", ["bucket", "fixed", "sliding", "quantized"])
+def test_limits_nobody_named_are_learnt_from_headers(window: str) -> None:
+    """Without --rpm and --tpm the first answers tell the limits; few requests are refused."""
+    server = SimulatorSettings(rpm=600, tpm=60_000, window=window, latency="0.3")
+    run = VirtualRun(bodies(2500), server=server).go()
+    everything_answered(run)
+    optimum = {"bucket": 190, "quantized": 249, "fixed": 240, "sliding": 240}[window]
+    assert run.seconds < optimum * 1.06
+    assert run.transport.statuses[429] < 25
+    capacity = run.scheduler.model("gpt-4o-mini").capacity
+    assert capacity.requests is not None
+    assert capacity.tokens is not None
+    assert (capacity.requests.limit, capacity.tokens.limit) == (600, 60_000)
+
+
 def test_no_polling() -> None:
     """A run that waits for a minute's limit wakes a few times for each request, not a thousand times a second."""
     woken = 0
