@@ -2,13 +2,13 @@
 
     BatchprocError                  1  a bug, unless a subclass says otherwise
     ├── UsageError                  2  options or settings cannot be used
-    ├── ProviderRefused             4  the provider refuses the whole run (key, quota, closed account)
-    ├── StoppedByGuard              5  a guard stopped the run (--max-wait, --fail-over, --stop-after)
     ├── FilesDoNotFit               6  the files on disk do not belong to this run
     │   ├── Locked                  6  another process writes this output
     │   ├── InputChanged            6  a line that is already answered reads differently now
     │   └── ForeignOutput           6  the output was not made by this run
     └── DiskFailed                  7  the disk is full, read-only or failing
+
+A run that the provider refuses (4), or that a guard stops (5), ends in order: that is no exception but a `Halt`.
 
 Each carries the exit code of the program and, where there is one, a hint: what to type or change next.
 """
@@ -31,18 +31,6 @@ class UsageError(BatchprocError):
     """An option, a setting or the input file cannot be used as it is."""
 
     exit_code = 2
-
-
-class ProviderRefused(BatchprocError):
-    """The provider refuses every request of this run: bad key, money gone, account closed."""
-
-    exit_code = 4
-
-
-class StoppedByGuard(BatchprocError):
-    """A guard the user set (or its default) ended the run early; it can be resumed."""
-
-    exit_code = 5
 
 
 class FilesDoNotFit(BatchprocError):

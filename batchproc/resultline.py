@@ -12,7 +12,7 @@ import re
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, structs
 
 from batchproc import jsontext
 from batchproc.model import NO_USAGE, Answer, BadJob, Fault, Job, Result, Usage
@@ -72,7 +72,8 @@ def unsent(job: Job | BadJob, code: str, message: str, attempts: int = 0) -> Res
 
 def refused(bad: BadJob) -> Result:
     """The result of a line that cannot be sent; its message names the physical line."""
-    return unsent(bad, bad.code, f"line {bad.line}: {bad.message}")
+    result = unsent(bad, bad.code, f"line {bad.line}: {bad.message}")
+    return structs.replace(result, message=bad.message)
 
 
 _ANY = msgspec.json.Decoder(Raw)

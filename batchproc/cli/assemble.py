@@ -240,6 +240,7 @@ class Run:
             now=loop.time(),
             signal_code=signals.exit_code,
             command=self._command,
+            keyless=self._key is None,
         )
 
     def _tick(self, watch: Watch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
@@ -26,16 +27,18 @@ def closing(
     now: float,
     signal_code: int | None,
     command: list[str],
+    keyless: bool,
 ) -> Summary:
     """The last words of a run. `command` is what was typed."""
     halt = None if ending.complete else ending.halt
     done = totals.succeeded + totals.failed
     total = last.total
     code = _exit_code(ending, halt, totals, signal_code)
+    nothing = ending.complete and not watch.stats.requests and watch.resumed == done > 0
     trial = settings.limit is not None and total is None and code in (0, 3)
-    interactive = settings.output != "-"
+    to_file = settings.output != "-"
     return Summary(
-        verdict=_trial(settings, totals) if trial else _verdict(ending, halt, totals),
+        verdict=_nothing(done) if nothing else _trial(settings, totals) if trial else _verdict(ending, halt, totals),
         exit_code=code,
         total=total,
         succeeded=totals.succeeded,
@@ -52,10 +55,10 @@ def closing(
         binding=watch.binding(),
         errors=_errors(totals),
         output=settings.output,
-        checkpoint=settings.checkpoint if interactive else None,
+        checkpoint=settings.checkpoint if to_file else None,
         next_command=_next(settings, code, totals, command, trial=trial),
         error=_error(ending, halt),
-        hint=_hint(ending, halt),
+        hint=_hint(ending, halt, keyless=keyless),
     )
 
 
@@ -63,7 +66,7 @@ def finished_before(settings: RunSettings, totals: Totals) -> Summary:
     """The last words where an earlier run left nothing to do."""
     done = totals.succeeded + totals.failed
     return Summary(
-        verdict=f"nothing to do: all {done:,} jobs have their result already",
+        verdict=_nothing(done),
         exit_code=3 if totals.failed else 0,
         total=done,
         succeeded=totals.succeeded,
@@ -90,7 +93,7 @@ def _exit_code(ending: Ending, halt: Halt | None, totals: Totals, signal_code: i
         return ending.error.exit_code
     if ending.complete or halt is None:
         return 3 if totals.failed else 0
-    if halt.kind is HaltKind.INTERRUPTED:
+    if signal_code is not None or halt.kind is HaltKind.INTERRUPTED:
         return signal_code if signal_code is not None else 130
     return _EXIT.get(halt.kind, _GUARD)
 
@@ -103,9 +106,15 @@ def _verdict(ending: Ending, halt: Halt | None, totals: Totals) -> str:
         if halt.kind is HaltKind.REFUSED:
             return "stopped: the provider refuses this run"
         return f"stopped: {halt.message if halt.kind is HaltKind.INTERRUPTED else halt.kind.value}"
+    if not done:
+        return "done: the input has no jobs"
     if totals.failed:
         return f"finished: {totals.succeeded:,} of {done:,} jobs answered, {totals.failed:,} failed"
     return f"done: all {done:,} jobs answered"
+
+
+def _nothing(done: int) -> str:
+    return f"nothing to do: all {done:,} jobs have their result already"
 
 
 def _trial(settings: RunSettings, totals: Totals) -> str:
@@ -121,12 +130,14 @@ def _error(ending: Ending, halt: Halt | None) -> str | None:
     return None
 
 
-def _hint(ending: Ending, halt: Halt | None) -> str | None:
+def _hint(ending: Ending, halt: Halt | None, *, keyless: bool) -> str | None:
     if ending.error is not None:
         return ending.error.hint
     if halt is None:
         return None
     if halt.kind is HaltKind.REFUSED and halt.hint is None:
+        if keyless:
+            return "set OPENAI_API_KEY or name a file with `--api-key-file`, then run the same command again"
         return "mend it at the provider (key, money, account), then run the same command again: nothing is lost"
     return halt.hint
 
@@ -159,7 +170,7 @@ def typed(command: list[str], *, without_limit: bool = False) -> str:
         command = command[:at] + command[at + 2 :]
     elif without_limit:
         command = [word for word in command if not word.startswith("--limit=")]
-    words: list[str] = [os.path.basename(command[0]) if command else "batchproc"]
+    words: list[str] = [_program(command[0]) if command else "batchproc"]
     hide = False
     for word in command[1:]:
         if hide:
@@ -170,11 +181,21 @@ def typed(command: list[str], *, without_limit: bool = False) -> str:
             hide = True
         elif word.startswith("--header="):
             words.append("--header=" + _hidden(word.removeprefix("--header=")))
-        elif word not in ("--fresh", "--yes", "-y"):
+        elif word not in ("--fresh", "--yes", "-y", "--break-lock"):
             words.append(word)
-    if words[0] in ("__main__.py", "-m"):
+    if words[0].endswith("__main__.py"):
         words[0:1] = ["python", "-m", "batchproc"]
     return shlex.join(words)
+
+
+def _program(path: str) -> str:
+    """The name alone where the shell finds the same program by it, else the path that was typed."""
+    name = os.path.basename(path)
+    found = shutil.which(name)
+    if found is not None and os.path.realpath(found) == os.path.realpath(path):
+        return name
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(path) else path
 
 
 def _hidden(header: str) -> str:

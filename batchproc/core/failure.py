@@ -60,9 +60,7 @@ class Failures:
         queue.charging.refused(ticket.job, by_tokens=which == TOKENS)
         by = None if fault.daily else which
         capacity.refused(ticket.demand, ticket.stamps, now, wait_s=fault.wait_s, by=by)
-        capacity.pause(
-            now + wait_s, "the pause that the provider asked for" if fault.wait_s else "a pause after refusals"
-        )
+        capacity.pause(now + wait_s, "the provider's pause" if fault.wait_s else "a pause after refusals")
         return _again(lane, ticket, fault, now, wait_s + retry.spread_s(wait_s, u))
 
     def _strike(

@@ -171,7 +171,7 @@ class Scheduler:
             ticket = lane.head(now)
             if ticket is None:
                 if lane.next_due() < queue.blocked_until:
-                    queue.blocked_until, queue.why = lane.next_due(), "retry"
+                    queue.blocked_until, queue.why = lane.next_due(), "the time before a retry"
             elif first is None or ticket.job.index < first[1].job.index:
                 first = (lane, ticket)
         if first is None:

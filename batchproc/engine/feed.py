@@ -73,7 +73,8 @@ class Feed:
         self.read = 0  # one past the highest index read
         self.offset = 0  # bytes read
         self.checked: int | None = None  # lines compared so far, while that goes on
-        self.ended = False
+        self.ended = False  # the input was read to its end
+        self.finished = False  # so far as it is wanted (`limit`), everything was submitted
         self._read_all = False
         self._lines = lines
         self._earlier = earlier
@@ -112,6 +113,7 @@ class Feed:
         self._pool.pump()
         while self._shelves:
             await self._turn()
+        self.finished = True
         self._scheduler.input_ended()
         self._pool.pump()
 

@@ -74,6 +74,7 @@ class Pool:
         self._timer_at = float("inf")
         self._over = asyncio.Event()
         self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()  # the time to wait for what is in flight was set anew
         self.wants_jobs = asyncio.Event()
         self._out: dict[str, float] = {}
 
@@ -91,6 +92,7 @@ class Pool:
         """Send nothing any more; what is in flight is awaited for `drain_s` seconds."""
         if drain_s is not None:
             self.drain_s = drain_s
+            self._hurry.set()
         self.scheduler.halt(halt)
         self._stop()
 
@@ -170,10 +172,15 @@ class Pool:
     async def _drain(self) -> None:
         """Once the run stops early: wait for what is in flight, then cut it off."""
         await self._stopping.wait()
-        halted = self.scheduler.halted
-        if halted is not None:
-            self._tell(Stopping(self._now(), halted.message, self.scheduler.in_flight, self.drain_s))
-        await asyncio.sleep(self.drain_s)
+        while True:
+            self._hurry.clear()
+            halted = self.scheduler.halted
+            if halted is not None:
+                self._tell(Stopping(self._now(), halted.message, self.scheduler.in_flight, self.drain_s))
+            try:
+                await asyncio.wait_for(self._hurry.wait(), self.drain_s)
+            except TimeoutError:
+                break
         self.cut()
 
     # --- working --------------------------------------------------------------------------------------------

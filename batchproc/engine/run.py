@@ -48,8 +48,8 @@ async def run(
         for task in others:
             task.cancel()
         halted = pool.scheduler.halted
-        complete = feed.ended and not pool.scheduler.queued and not pool.scheduler.in_flight and not pool.left
-        ledger.close(done=complete)
+        complete = feed.finished and not pool.scheduler.queued and not pool.scheduler.in_flight and not pool.left
+        ledger.close(done=complete and feed.ended)
     error = errors[0] if errors else None
     return Ending(complete and error is None, halted, error)
 
@@ -80,6 +80,6 @@ async def _later(seconds: float, call: Callable[[], None]) -> None:
 def _time_is_up(seconds: float) -> Halt:
     return Halt(
         HaltKind.STOP_AFTER,
-        f"stopped after {seconds:g} s, as --stop-after says",
+        f"the time of --stop-after is up ({seconds:g} s)",
         "run the same command again: it goes on where it stopped",
     )

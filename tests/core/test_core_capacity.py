@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.core.capacity import NOT_SENT, REQUESTS, TOKENS, DualCapacity
+from batchproc.core.capacity import REQUESTS, TOKENS, DualCapacity
 from batchproc.core.tracker import CapacityTracker, Kind
 from batchproc.model import Demand, RateSeen
 
@@ -83,7 +83,7 @@ def test_headers_go_to_the_tracker_that_they_are_about():
     assert dual.tokens.kind is Kind.BUCKET
     dual.told([RateSeen(REQUESTS, 10, 9, 1.0, 60.0)], stamps, 0.5)
     assert dual.requests.limit == 10
-    dual.told([RateSeen(REQUESTS, 5, 4, 1.0)], NOT_SENT, 0.5)
+    dual.told([RateSeen(REQUESTS, 5, 4, 1.0)], (None, None), 0.5)
     assert dual.requests.limit == 10, "of a request that was not charged"
 
 
@@ -95,7 +95,7 @@ def test_what_never_arrived_is_given_back_on_both():
     stamps = dual.take(Demand(1, 50), 0.0)
     dual.returned(stamps)
     dual.give_back(Demand(1, 50), stamps, 0.0)
-    dual.give_back(Demand(1, 50), NOT_SENT, 0.0)
+    dual.give_back(Demand(1, 50), (None, None), 0.0)
     assert (dual.requests.level(0.0), dual.tokens.level(0.0)) == (600, 6000)
 
 
@@ -114,7 +114,7 @@ def test_limits_are_learnt():
     bare.learn(TOKENS, 600, 0.0)
     assert bare.tokens is not None
     assert bare.tokens.burst == 30
-    bare.give_back(Demand(1, 5), NOT_SENT, 0.0)
-    bare.accepted(Demand(1, 5), NOT_SENT, 0.0)
-    bare.refused(Demand(1, 5), NOT_SENT, 0.0, wait_s=1.0, by=REQUESTS)
+    bare.give_back(Demand(1, 5), (None, None), 0.0)
+    bare.accepted(Demand(1, 5), (None, None), 0.0)
+    bare.refused(Demand(1, 5), (None, None), 0.0, wait_s=1.0, by=REQUESTS)
     assert bare.requests is None
