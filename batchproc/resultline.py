@@ -9,14 +9,13 @@ its index, so it is the same after a resume, and a written line tells which inpu
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct, structs
 
 from batchproc import jsontext
 from batchproc.model import NO_USAGE, Answer, BadJob, Fault, Job, Result, Usage
-from batchproc.usage import UsageFields, usage_of
+from batchproc.usage import usage_in
 
 _encode = msgspec.json.Encoder().encode
 _MOST_TEXT = 64_000  # bytes of an answer that is not JSON kept in a failed line
@@ -102,7 +101,7 @@ class Seen(Struct, frozen=True, gc=False):
 
 
 class _Body(Struct, gc=False):
-    usage: Any = None
+    usage: Raw = Raw(b"")
 
 
 class _Response(Struct, gc=False):
@@ -153,7 +152,6 @@ def _usage(response: _Response | None) -> Usage:
     if response is None:
         return NO_USAGE
     try:
-        usage = jsontext.decode(bytes(response.body), _BODY).usage
-        return usage_of(msgspec.convert(usage, UsageFields)) if isinstance(usage, dict) else NO_USAGE
-    except (jsontext.NotJson, msgspec.ValidationError):
+        return usage_in(bytes(jsontext.decode(bytes(response.body), _BODY).usage))
+    except jsontext.NotJson:
         return NO_USAGE

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgspec import Struct
+import msgspec
 
 from batchproc.model import NO_USAGE, Usage
 
 _MOST = 1 << 53
-
-
-class UsageFields(Struct, gc=False):
-    """The `usage` member of an answer; every field may be anything."""
-
-    prompt_tokens: Any = None
-    completion_tokens: Any = None
-    input_tokens: Any = None
-    output_tokens: Any = None
 
 
 def _count(*values: Any) -> int:
@@ -31,10 +22,15 @@ def _count(*values: Any) -> int:
     return 0
 
 
-def usage_of(fields: UsageFields | None) -> Usage:
-    """The usage in tokens, zeros where nothing sensible is said."""
-    if fields is None:
+def usage_in(usage: bytes) -> Usage:
+    """The usage in tokens of a `usage` member as it stands in an answer, whatever that is."""
+    if not usage.startswith(b"{"):
         return NO_USAGE
+    try:
+        value = msgspec.json.decode(usage)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return NO_USAGE  # a number out of range, say: nothing that makes an answer worse
     return Usage(
-        _count(fields.prompt_tokens, fields.input_tokens), _count(fields.completion_tokens, fields.output_tokens)
+        _count(value.get("prompt_tokens"), value.get("input_tokens")),
+        _count(value.get("completion_tokens"), value.get("output_tokens")),
     )

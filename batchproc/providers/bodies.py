@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 
 from batchproc import jsontext
 from batchproc.model import Usage
-from batchproc.usage import UsageFields, usage_of
+from batchproc.usage import usage_in
 
 
 class ErrorBody(Struct, frozen=True):
@@ -30,7 +30,7 @@ class _Top(Struct, gc=False):
     data: Raw = Raw(b"")
     status: Any = None
     id: Any = None
-    usage: UsageFields | None = None
+    usage: Raw = Raw(b"")
     # flat errors, as Mistral spells them
     object: Any = None
     message: Any = None
@@ -39,31 +39,8 @@ class _Top(Struct, gc=False):
     param: Any = None
 
 
-class _TopLenient(Struct, gc=False):
-    """The same, for answers whose `usage` is of another shape."""
-
-    error: Any = None
-    choices: Raw = Raw(b"")
-    data: Raw = Raw(b"")
-    status: Any = None
-    id: Any = None
-    object: Any = None
-    message: Any = None
-    type: Any = None
-    code: Any = None
-    param: Any = None
-
-
 _TOP = msgspec.json.Decoder(_Top)
-_LENIENT = msgspec.json.Decoder(_TopLenient)
 _ANY = msgspec.json.Decoder(Any)
-
-
-def _top(body: bytes) -> _Top | _TopLenient:
-    try:
-        return jsontext.decode(body, _TOP)
-    except jsontext.NotJson:
-        return jsontext.decode(body, _LENIENT)
 
 
 def _text(value: Any) -> str:
@@ -116,18 +93,18 @@ def read_answer(path: str, body: bytes) -> Read:
     if start != b"{":
         return Read("the answer is a web page, not JSON" if start == b"<" else "the answer is not a JSON object")
     try:
-        top = _top(body)
+        top = jsontext.decode(body, _TOP)
     except jsontext.NotJson as e:
         return Read(f"the answer is not whole JSON: {e}")
     if top.error is not None:
         error = _error_of(top.error)
         return Read(f"an error inside a 200: {error.message or error.code or 'unnamed'}", error=error)
     problem = _missing(path, top)
-    usage = usage_of(top.usage) if isinstance(top, _Top) else Usage()
+    usage = usage_in(bytes(top.usage))
     return Read(problem, top.id if isinstance(top.id, str) else None, usage)
 
 
-def _missing(path: str, top: _Top | _TopLenient) -> str:
+def _missing(path: str, top: _Top) -> str:
     if path.endswith("/completions"):
         return "" if _is_full_list(top.choices) else "the answer has no `choices`"
     if path.endswith("/embeddings"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchproc.model import Answer, Fault, FaultKind, Reply, Usage
-from batchproc.providers.bodies import read_error
+from batchproc.providers.bodies import read_answer, read_error
 from batchproc.providers.openai import OpenAI
 
 API = OpenAI("https://api.test/v1", None, {})
@@ -190,3 +190,11 @@ def test_an_enormous_error_is_not_decoded():
     """Over a megabyte the status alone decides; numbers of thousands of digits are no trap either."""
     assert read_error(b'{"error":{"message":"' + b"x" * (1 << 20) + b'"}}').message == ""
     assert read_error(b'{"error":{"code":' + b"1" * 5000 + b"}}").code == ""
+
+
+def test_an_absurd_usage_does_not_make_an_answer_worse():
+    """It is paid for: a number nobody can read costs the count, not the answer."""
+    for usage in (b'{"prompt_tokens":1e999}', b'"none"', b"[1]", b'{"prompt_tokens":-3,"completion_tokens":true}'):
+        read = read_answer("/chat/completions", b'{"choices":[{}],"usage":%s}' % usage)
+        assert not read.problem
+        assert read.usage.total_tokens == 0
