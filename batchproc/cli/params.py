@@ -76,14 +76,14 @@ class Share(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
 
 
 class AutoOr(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
-    """`auto` (None), or a value of another kind."""
+    """`auto`, or a value of another kind."""
 
     def __init__(self, kind: Any, name: str) -> None:
         self._kind = kind
         self.name = f"auto|{name}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """None for `auto`."""
+        """The word `auto`, or the value."""
         if str(value).strip().lower() == "auto":
             return "auto"
         return self._kind.convert(value, param, ctx)

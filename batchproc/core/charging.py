@@ -51,6 +51,7 @@ class Charging:
         self.rule: int | None = None
         self._sums = [0.0] * len(RULES)
         self._first: tuple[Totals, float] | None = None  # and what remained then
+        self._ends = 0.0
 
     def charge(self, job: Job, reserve: int) -> int:
         """Tokens to charge for a job; `reserve` is the output to expect where it names no maximum."""
@@ -71,11 +72,14 @@ class Charging:
         if by_tokens:
             self.rule = self._first = None
 
-    def told(self, totals: Totals, remaining: float, refill: float) -> bool:
+    def told(self, totals: Totals, remaining: float, refill: float, ends: float = 0.0) -> bool:
         """An answer says what remained when its request was admitted; True if that changes the rule.
 
-        `refill` is what comes back per second: 0 on a server that counts in windows.
+        `refill` is what comes back per second: 0 on a server that counts in windows. `ends` is when the window of
+        this answer ends, where it is one with an end: what remains in two windows cannot be compared.
         """
+        if abs(ends - self._ends) > _APART_S:
+            self._ends, self._first = ends, None
         if self._first is None:
             self._first = (totals, remaining)
             return False

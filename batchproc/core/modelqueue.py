@@ -128,4 +128,5 @@ class ModelQueue:
         for seen in rates:
             if seen.what == TOKENS and tokens.kind is not Kind.UNKNOWN:
                 refill = tokens.rate * seen.limit / tokens.limit if tokens.kind is Kind.BUCKET else 0.0
-                self.charging.told(ticket.totals, seen.remaining, refill)
+                ends = ticket.sent_at + (seen.reset_s or 0.0) if tokens.kind is Kind.FIXED else 0.0
+                self.charging.told(ticket.totals, seen.remaining, refill, ends)

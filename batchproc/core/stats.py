@@ -62,7 +62,6 @@ class Stats:
         self.models: dict[str, Rate] = {}
         self.out: dict[str, float] = {}  # model → since when its server is out
         self.stopping = ""
-        self.waited: dict[str, float] = {}  # what was waited for → seconds
 
     def on(self, event: Event) -> None:
         """Count one event."""

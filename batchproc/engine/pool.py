@@ -220,7 +220,6 @@ class Pool:
         reply = await self._transport.send(job.path, job.body)
         outcome = self._provider.read(job.path, reply, self._wall())
         now = self._now()
-        is_answer = isinstance(outcome, Answer)
         kind = None if isinstance(outcome, Answer) else outcome.kind
         if kind is FaultKind.CONNECT:
             self._sink.not_sent(job.index)
@@ -239,7 +238,7 @@ class Pool:
         elif isinstance(step, Requeued):
             fault = step.fault
             self._tell(JobRequeued(now, job.model, job.index, job.line, fault.kind, fault.message, step.wait_s))
-        if not is_answer or self._out:
+        if kind is not None or self._out:
             self._watch_outage(job.model, now)
         if isinstance(step, Left):
             self.left += 1

@@ -127,3 +127,16 @@ def test_another_window_is_no_evidence():
     assert not charging.told(charging.sent(next(source), 2.0), 100_000, 0.0)
     assert charging.rule is None
     assert follow(charging, 3, source, 5, start=3.0) == [3]
+
+
+def test_what_remains_in_two_windows_is_not_compared():
+    """Across the end of a window `remaining` says nothing of what was charged: no rule may come of it."""
+    charging = Charging()
+    first = charging.sent(job(100, 100, 400), 50.0)
+    charging.told(first, 10_000, 0.0, ends=60.0)
+    last = first
+    for n in range(1, 20):
+        last = charging.sent(job(100, 100, 400), 50.0 + n)
+    # 1,900 less than before: exactly the inputs of these jobs, by chance.
+    charging.told(last, 8_100, 0.0, ends=120.0)
+    assert charging.rule is None
