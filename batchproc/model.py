@@ -67,10 +67,12 @@ class Position(Struct, frozen=True, gc=False):
 
 
 class Demand(Struct, frozen=True, gc=False):
-    """What one attempt takes from the capacity trackers: requests and tokens."""
+    """What one attempt takes from the capacity trackers: requests, tokens, and of these the input and the output."""
 
     requests: int
     tokens: int
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -91,8 +93,8 @@ NO_USAGE = Usage()
 class RateSeen(Struct, frozen=True, gc=False):
     """What an answer's headers say of one limit, at the instant its request was admitted.
 
-    `what` is "requests" or "tokens". `reset_s` is when it would be full again if nothing more were sent; `window_s`
-    is known only where the header's name tells.
+    `what` is "requests", "tokens", "input_tokens" or "output_tokens". `reset_s` is when it would be full again if
+    nothing more were sent; `window_s` is known only where the header's name tells.
     """
 
     what: str

@@ -10,7 +10,16 @@ class Limits(Struct, frozen=True):
 
     rpm: int | None = None
     tpm: int | None = None
+    rpd: int | None = None  # per day
+    tpd: int | None = None
+    itpm: int | None = None  # input and output apart, where a provider limits them apart
+    otpm: int | None = None
     burst_s: float | None = None  # None adapts
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether any of them is one of tokens."""
+        return any(limit is not None for limit in (self.tpm, self.tpd, self.itpm, self.otpm))
 
 
 class RunSettings(Struct, frozen=True):

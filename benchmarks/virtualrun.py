@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
+from batchproc.cli.trackers import capacity_maker
 from batchproc.core.capacity import DualCapacity
 from batchproc.core.concurrency import MOST
 from batchproc.core.modelqueue import Policy
 from batchproc.core.scheduler import Scheduler
-from batchproc.core.tracker import CapacityTracker
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
 from batchproc.engine.run import Ending, run
@@ -236,12 +236,8 @@ class VirtualRun:
         self._shelves = shelves
 
     def _capacity(self, model: str) -> DualCapacity:
-        now, limits = asyncio.get_running_loop().time(), self.limits
-        rpm, tpm = limits.rpm, limits.tpm
-        return DualCapacity(
-            CapacityTracker(rpm, now, burst_s=limits.burst_s) if rpm else None,
-            CapacityTracker(tpm, now, burst_s=limits.burst_s) if tpm else None,
-        )
+        now = asyncio.get_running_loop().time
+        return capacity_maker(self.limits, [], now=now, wall=0.0)(model)
 
     def go(self) -> VirtualRun:
         """Run to the end."""
@@ -275,7 +271,7 @@ class VirtualRun:
             lines_of(self.bodies),
             Earlier(0, None, {}, {}),
             JobParser(endpoint=None, model=None, strip_v1=True),
-            InlineWeigher(exact=self.limits.tpm is not None),
+            InlineWeigher(exact=self.limits.of_tokens),
             self.ledger,
             self.scheduler,
             self.pool,

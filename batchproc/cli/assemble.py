@@ -142,7 +142,7 @@ class Run:
     ) -> Summary:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        weigher = Weigher(exact=settings.limits.tpm is not None)
+        weigher = Weigher(exact=settings.limits.of_tokens)
         await self._warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
         provider = OpenAI(base_url, self._key, self._headers)
@@ -158,6 +158,7 @@ class Run:
             capacity_maker(settings.limits, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
         )
+        tell = self._progress.event
         wanted = settings.concurrency or MOST
         most = room_for(wanted)
         if most < wanted:
@@ -167,7 +168,7 @@ class Run:
             transport,
             provider,
             store.store,
-            [self._progress.event],
+            [tell],
             most=most,
             wall=time.time,
             random=random.Random(),  # noqa: S311 - jitter, nothing secret
@@ -190,7 +191,9 @@ class Run:
             limit=settings.limit,
             shelf=lambda: Shelf(opened.fd),
         )
-        watch = Watch(scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit)
+        watch = Watch(
+            scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit, tell=tell
+        )
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
 

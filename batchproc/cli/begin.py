@@ -124,7 +124,7 @@ def _embedded(settings: RunSettings) -> Embedded | None:
     if settings.provider != "simulated":
         return None
     limits = settings.limits
-    return Embedded(SimulatorSettings(port=0, rpm=limits.rpm, tpm=limits.tpm))
+    return Embedded(SimulatorSettings(port=0, rpm=limits.rpm, tpm=limits.tpm, rpd=limits.rpd, tpd=limits.tpd))
 
 
 def _confirm(settings: RunSettings) -> None:

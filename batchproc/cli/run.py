@@ -41,6 +41,10 @@ def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
 @_option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: output + .ckpt]")
 @_option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model: 3500, 3.5k.")
 @_option("--tpm", type=AMOUNT, metavar="N", help="Tokens per minute of each model: 90000, 2m.")
+@_option("--rpd", type=AMOUNT, metavar="N", help="Requests per day of each model.")
+@_option("--tpd", type=AMOUNT, metavar="N", help="Tokens per day of each model.")
+@_option("--itpm", type=AMOUNT, metavar="N", help="Input tokens per minute, where a provider limits them apart.")
+@_option("--otpm", type=AMOUNT, metavar="N", help="Output tokens per minute, where a provider limits them apart.")
 @_option(
     "--burst",
     type=AutoOr(DURATION, "SECONDS"),
@@ -147,7 +151,7 @@ def _settings(o: dict[str, Any]) -> RunSettings:
         checkpoint=o["checkpoint"] or output + ".ckpt",
         base_url=base_url,
         provider=provider,
-        limits=Limits(o["rpm"], o["tpm"], _none_if_auto(o["burst"])),
+        limits=Limits(o["rpm"], o["tpm"], o["rpd"], o["tpd"], o["itpm"], o["otpm"], burst_s=_none_if_auto(o["burst"])),
         endpoint=o["endpoint"],
         model=o["model"],
         concurrency=_none_if_auto(o["concurrency"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from batchproc.core import retry
-from batchproc.core.capacity import TOKENS
+from batchproc.core.capacity import DAY_S, MINUTE_S, TOKENS
 from batchproc.core.decisions import Ended, Halt, HaltKind, Left, Requeued
 from batchproc.core.guards import Guards
 from batchproc.core.lane import Lane, Ticket
@@ -55,11 +55,11 @@ class Failures:
         wait_s = fault.wait_s if fault.wait_s is not None else retry.pause_s(queue.refusals, u)
         which = fault.limit[0] if fault.limit is not None else None
         capacity = queue.capacity
-        if fault.limit is not None and not fault.daily:
-            capacity.learn(*fault.limit, now)
-        queue.charging.refused(ticket.job, by_tokens=which == TOKENS)
-        by = None if fault.daily else which
-        capacity.refused(ticket.demand, ticket.stamps, now, wait_s=fault.wait_s, by=by)
+        if fault.limit is not None:
+            capacity.learn(*fault.limit, now, window_s=DAY_S if fault.daily else MINUTE_S)
+            queue.tell_limits()
+        queue.charging.refused(ticket.job, by_tokens=which == TOKENS and not fault.daily)
+        capacity.refused(ticket.demand, ticket.stamps, now, wait_s=fault.wait_s, by=which, daily=fault.daily)
         capacity.pause(now + wait_s, "the provider's pause" if fault.wait_s else "a pause after refusals")
         return _again(lane, ticket, fault, now, wait_s + retry.spread_s(wait_s, u))
 

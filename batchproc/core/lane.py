@@ -46,7 +46,7 @@ class Ticket:
         self.first_strike_at = 0.0
         self.sent_at = 0.0
         self.demand = Demand(1, 0)
-        self.stamps: tuple[Stamp | None, Stamp | None] = (None, None)  # of its charges
+        self.stamps: tuple[Stamp | None, ...] = ()  # of its charges
         self.totals: Totals | None = None  # what each rule had charged by then
         self.probe = False
 

@@ -28,6 +28,7 @@ from batchproc.model import RateSeen
 _EARLY = 0.5  # share of the limit below which a refusal shows that the limit is enforced over something short
 _SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
 _STEADY_S = 0.3  # how far the instant of a fixed window may seem to move
+_LONG_S = 3600.0  # a window this long is not paced: what is left of a day may be sent at once
 _MARGIN_S = 0.05  # what a sliding window begins with: two requests do not take equally long to the server
 _MOST_MARGIN_S = 1.0
 _WINDOWS = frozenset({Kind.FIXED, Kind.SLIDING})
@@ -55,11 +56,12 @@ class CapacityTracker:
         self.window_s = window_s
         self.rate = self.limit / window_s
         self.burst_s = burst_s
-        self.kind = Kind.UNKNOWN if burst_s is None else Kind.PACED
-        self._adapts = burst_s is None
-        self._total = 0.0
-        self._outer = Bucket(self.limit, self.rate, now)
-        self._burst = Bucket(min(self.limit, max(self.rate * (burst_s or 1.0), 1.0)), self.rate, now)
+        self._long = window_s >= _LONG_S
+        self._adapts = burst_s is None or self._long
+        self.kind = Kind.UNKNOWN if self._adapts else Kind.PACED
+        self._total = self._under_way = 0.0
+        self._outer = Bucket(self.limit, self.rate, now - window_s if self._long else now)
+        self._burst = Bucket(self._most_at_once(burst_s or 1.0), self.rate, now)
         self._sliding = Sliding(self.limit, window_s)
         self._sliding.margin_s = _MARGIN_S
         self._fixed: Fixed | None = None
@@ -91,12 +93,16 @@ class CapacityTracker:
         sliding = self._sliding.delay_s(amount, now)
         return paced if not self._probing and sliding > 0 else max(paced, sliding)
 
+    def _most_at_once(self, burst_s: float) -> float:
+        return self.limit if self._long else min(self.limit, max(self.rate * burst_s, 1.0))
+
     def take(self, amount: float, now: float) -> Stamp:
         """Charge `amount`; levels may become negative where more than a window holds is taken."""
         probe = False
         if self.kind is Kind.UNKNOWN and self._sliding.delay_s(amount, now) > 0:
             probe = self._probing = True
         self._total += amount
+        self._under_way += amount
         self._outer.take(amount, now)
         self._burst.take(amount, now)
         self._sliding.take(amount, now)
@@ -107,6 +113,7 @@ class CapacityTracker:
     def returned(self, stamp: Stamp) -> None:
         """The request of this stamp is not under way any more, however it ended."""
         stamp.grain.under_way -= stamp.amount
+        self._under_way -= stamp.amount
 
     def give_back(self, amount: float, now: float, stamp: Stamp | None = None) -> None:
         """Undo a charge for what never reached the server, or took nothing there."""
@@ -181,6 +188,8 @@ class CapacityTracker:
             left = self._evidence.left(now, self._total, self.rate)
             if self._outer.full_at > self._evidence.newest_at:  # it was full since: part of the refill was lost
                 left = min(left, self._outer.level(now))
+            if self._long:  # nothing refills what a request that is late on its way will take: be certain
+                left = max(min(left, self._outer.level(now)), left - self._under_way)
             self._outer.set(left, now)
 
     def resize(self, limit: float, now: float) -> None:
@@ -188,8 +197,8 @@ class CapacityTracker:
         self.limit = float(limit)
         self.rate = self.limit / self.window_s
         self._outer.resize(self.limit, self.rate, now)
-        most = self.limit if self.burst_s is None else max(self.rate * self.burst_s, 1.0)
-        self._burst.resize(min(self.limit, most, self._burst.capacity), self.rate, now)
+        most = self.limit if self.burst_s is None else self._most_at_once(self.burst_s)
+        self._burst.resize(min(most, self._burst.capacity), self.rate, now)
         self._sliding.limit = self.limit
         if self._fixed is not None:
             self._fixed.limit = min(self._fixed.limit, self.limit)
@@ -197,7 +206,8 @@ class CapacityTracker:
     def charged_before(self, amount: float, ago_s: float, now: float) -> None:
         """An earlier process sent `amount` so many seconds ago: within the window it counts in full. Oldest first."""
         if ago_s < self.window_s:
-            self._outer.set(max(self._outer.level(now) - amount, -self.limit), now)
+            at = now - ago_s if self._long else now  # of a day much is refilled again, where the server refills
+            self._outer.set(max(self._outer.level(at) - amount, -self.limit), at)
             self._sliding.before(amount, ago_s, now)
 
     def begin_at(self, remaining: float, now: float) -> None:
@@ -216,8 +226,10 @@ class CapacityTracker:
     # --- picking ---------------------------------------------------------------------------------------------
 
     def _pace(self, now: float) -> None:
+        if self._long:
+            return  # others share it: what refills is all there is
         self.kind = Kind.PACED
-        self._burst.resize(min(self.limit, max(self.rate, 1.0)), self.rate, now)
+        self._burst.resize(self._most_at_once(1.0), self.rate, now)
         self._burst.set(min(0.0, self._burst.level(now)), now)
 
     def _late(self, amount: float, now: float, wait_s: float) -> None:

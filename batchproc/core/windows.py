@@ -69,7 +69,7 @@ class Bucket:
         self.set(capacity - used, now)
 
 
-_GRAIN_S = 0.05  # charges closer together than this are remembered as one
+_GRAINS = 1200  # charges within so small a part of the window are remembered as one
 
 
 class Sliding:
@@ -78,12 +78,13 @@ class Sliding:
     `margin_s` is added to the window: two requests do not take equally long to the server.
     """
 
-    __slots__ = ("_log", "_sum", "limit", "margin_s", "window_s")
+    __slots__ = ("_grain_s", "_log", "_sum", "limit", "margin_s", "window_s")
 
     def __init__(self, limit: float, window_s: float) -> None:
         self.limit = limit
         self.window_s = window_s
         self.margin_s = 0.0
+        self._grain_s = window_s / _GRAINS
         self._log: deque[list[float]] = deque()  # [when the charges expire, amount, when the first would have]
         self._sum = 0.0
 
@@ -111,7 +112,7 @@ class Sliding:
         """Charge `amount`."""
         expires = now + self.window_s + self.margin_s
         self._sum += amount
-        if self._log and expires - self._log[-1][2] < _GRAIN_S:
+        if self._log and expires - self._log[-1][2] < self._grain_s:
             # Remembered at the later instant: a charge is never forgotten too early.
             self._log[-1][0] = max(expires, self._log[-1][0])
             self._log[-1][1] += amount

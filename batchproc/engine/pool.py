@@ -131,6 +131,8 @@ class Pool:
                 self._end(unsent(step.ticket.job, step.code, step.message, step.ticket.attempts))
                 continue
             self.waiting_for = ""
+            if self.scheduler.news:
+                self._tell_news(self._now())
             if isinstance(step, Wait):
                 self.waiting_for = step.why
                 self._wake_in(step.seconds)
@@ -225,9 +227,8 @@ class Pool:
             self._sink.not_sent(job.index)
         rates = self._provider.rates(reply, self._wall()) if self.scheduler.wants_rates(job.model, now) else ()
         step = self.scheduler.finished(ticket, outcome, now, self._random(), rates)
-        if rates:
-            for text in self.scheduler.news(job.model):
-                self._tell(Note(now, text))
+        if self.scheduler.news:
+            self._tell_news(now)
         usage = outcome.usage if isinstance(outcome, Answer) else NO_USAGE
         self._tell(RequestEnded(now, job.model, job.index, now - sent_at, kind, usage))
         if isinstance(step, Ended):
@@ -243,6 +244,11 @@ class Pool:
         if isinstance(step, Left):
             self.left += 1
             self._stopping.set()
+
+    def _tell_news(self, now: float) -> None:
+        for text in self.scheduler.news:
+            self._tell(Note(now, text))
+        self.scheduler.news.clear()
 
     def end_bad(self, result: Result) -> None:
         """A line that cannot be sent has its (failed) result."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
+from batchproc.core.outlook import longer_than_a_day
 from batchproc.core.scheduler import Scheduler
 from batchproc.core.stats import Stats
 from batchproc.engine.feed import Feed
 from batchproc.engine.pool import Pool
-from batchproc.events import Event, JobEnded
+from batchproc.events import Event, JobEnded, Note
 from batchproc.ports import Ledger
 from batchproc.snapshot import ModelRate, Snapshot
 
 
 class Watch:
-    """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known."""
+    """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known.
+
+    `tell` is told, once for each model, when a limit per day makes the run longer than a day; `wall` is Unix time.
+    """
 
     def __init__(
         self,
@@ -24,6 +31,8 @@ class Watch:
         now: float,
         size: int | None,
         limit: int | None,
+        tell: Callable[[Event], None] = lambda event: None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self.stats = Stats()
         self.resumed = ledger.totals.succeeded + ledger.totals.failed
@@ -36,6 +45,9 @@ class Watch:
         self._limit = limit
         self._waits: dict[str, float] = {}
         self._looked_at = now
+        self._tell = tell
+        self._wall = wall
+        self._foretold: set[str] = set()
 
     def on(self, event: Event) -> None:
         """Listen to the run."""
@@ -55,6 +67,8 @@ class Watch:
         self._looked_at = now
         rate = self.stats.jobs_per_s(now)
         known = total if total is not None else estimate
+        if known is not None and known > done:
+            self._foretell(known - done, now)
         out = min(self.stats.out.values(), default=None)
         return Snapshot(
             elapsed_s=now - self.started,
@@ -79,6 +93,21 @@ class Watch:
             stopping=self.stats.stopping,
             checked=feed.checked,
         )
+
+    def _foretell(self, jobs: int, now: float) -> None:
+        """Say when a model's share of the jobs that are left takes longer than a day."""
+        sent = sum(rate.all_requests for rate in self.stats.models.values())
+        for name, rate in self.stats.models.items():
+            if name in self._foretold or not rate.all_requests:
+                continue
+            capacity = self._scheduler.model(name).capacity
+            found = longer_than_a_day(
+                capacity, jobs * rate.all_requests / sent, rate.all_tokens / rate.all_requests, now
+            )
+            if found is not None:
+                self._foretold.add(name)
+                until = time.strftime("%a %d %b, %H:%M", time.localtime(self._wall() + found[1]))
+                self._tell(Note(now, f"{name}: {found[0]}, until about {until}"))
 
     def binding(self) -> str:
         """What the run waited for most, in words; empty if it waited for less than a tenth of its time."""
