@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from batchproc.core.calendar import Calendar
 from batchproc.core.evidence import Evidence, Grain
 from batchproc.core.resets import Kind, Resets
-from batchproc.core.windows import Bucket, Fixed, Sliding
+from batchproc.core.windows import Bucket, Sliding
 from batchproc.model import RateSeen
 
 _EARLY = 0.5  # share of the limit below which a refusal shows that the limit is enforced over something short
 _SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
-_STEADY_S = 0.3  # how far the instant of a fixed window may seem to move
 _LONG_S = 3600.0  # a window this long is not paced: what is left of a day may be sent at once
 _MARGIN_S = 0.05  # what a sliding window begins with: two requests do not take equally long to the server
 _MOST_MARGIN_S = 1.0
@@ -64,11 +64,8 @@ class CapacityTracker:
         self._burst = Bucket(self._most_at_once(burst_s or 1.0), self.rate, now)
         self._sliding = Sliding(self.limit, window_s)
         self._sliding.margin_s = _MARGIN_S
-        self._fixed: Fixed | None = None
+        self._fixed: Calendar | None = None
         self._probing = False
-        self._held = (0.0, 0.0)  # (end of a fixed window, the most that it seems to have held)
-        self._told_ends = float("-inf")  # the instant at which a fixed window ends, as last told
-        self._first_ends = float("inf")  # of the window in which the kind was found: it is not known from its start
         self._cut_at = float("-inf")
         self._evidence = Evidence()
         self._resets = Resets()
@@ -183,13 +180,22 @@ class CapacityTracker:
             # A debt shows only in how long it takes to be full again.
             remaining = min(0.0, self._outer.capacity - seen.reset_s * self.rate)
         if self.kind is Kind.FIXED and self._fixed is not None:
-            self._follow_fixed(seen, stamp, now)
+            self._fixed.told(
+                seen.remaining,
+                seen.reset_s,
+                (stamp.at, stamp.total, stamp.grain),
+                now,
+                total=self._total,
+                most=self.limit,
+                evidence=self._evidence,
+            )
         elif self.kind is not Kind.SLIDING and self._evidence.told(stamp.grain, stamp.at, remaining, self.rate):
-            left = self._evidence.left(now, self._total, self.rate)
+            own = self._outer.level(now)
+            left = self._evidence.left(now, self._total, self.rate, own)
             if self._outer.full_at > self._evidence.newest_at:  # it was full since: part of the refill was lost
-                left = min(left, self._outer.level(now))
+                left = min(left, own)
             if self._long:  # nothing refills what a request that is late on its way will take: be certain
-                left = max(min(left, self._outer.level(now)), left - self._under_way)
+                left = max(min(left, own), left - self._under_way)
             self._outer.set(left, now)
 
     def resize(self, limit: float, now: float) -> None:
@@ -239,6 +245,8 @@ class CapacityTracker:
             if not (self.kind is Kind.BUCKET and self._resets.settled):  # else we charged otherwise than the server
                 self._window(now, wait_s)
             return
+        if self.kind is Kind.FIXED and self._fixed is not None and self._fixed.not_yet(wait_s, now):
+            return
         window = self._fixed if self.kind is Kind.FIXED else self._sliding if self.kind is Kind.SLIDING else self._outer
         if window is not None:
             window.margin_s = min(_MOST_MARGIN_S, window.margin_s + min(wait_s, 0.1) + 0.02)
@@ -257,7 +265,7 @@ class CapacityTracker:
             return
         used = self._sliding.used(now)
         limit = self.limit if used > _EARLY * self.limit else max(1.0, used)
-        self._fixed = Fixed(limit, now + wait_s, self.window_s, limit)
+        self._fixed = Calendar(limit, now + wait_s, self.window_s, limit, told=False)
 
     def _classify(self, remaining: float, reset_s: float, stamp: Stamp) -> None:
         """What a reset says of the server's kind."""
@@ -268,39 +276,15 @@ class CapacityTracker:
         if kind is Kind.BUCKET:
             whole = resets.capacity > 0.95 * self.limit
             self._outer.resize(self.limit if whole else max(resets.capacity, 1.0), self.rate, stamp.at)
+            if not whole and not resets.settled:
+                return  # it may as well be a window much shorter than the limit's
         elif kind is self.kind:
             return
         elif kind is Kind.FIXED:
             # All that was charged so far was charged in this window, which must have held it and what remains.
             held = resets.held
             limit = held if held is not None and held < 0.9 * self.limit else self.limit
-            self._fixed = Fixed(limit, resets.ends, self.window_s, 0.0)
-            self._first_ends, self._told_ends = resets.ends + _STEADY_S, resets.ends
-            self._held = (0.0, 0.0)
+            self._fixed = Calendar(limit, resets.ends, self.window_s, 0.0, told=True)
         if kind is not self.kind:
             self._evidence.forget()
         self.kind, self._probing = kind, False
-
-    def _follow_fixed(self, seen: RateSeen, stamp: Stamp, now: float) -> None:
-        fixed = self._fixed
-        if fixed is None:
-            return
-        if seen.reset_s is not None:
-            ends = stamp.at + seen.reset_s
-            if ends <= now:
-                return  # it speaks of a window that is over
-            if abs(ends - self._told_ends) <= _STEADY_S:
-                ends = max(ends, self._told_ends)  # the slower its way, the earlier an answer makes it look
-            elif self._told_ends < ends < self._told_ends + self.window_s + _STEADY_S:
-                fixed.period_s = ends - self._told_ends
-            self._told_ends = fixed.ends = ends
-        # What this window held when it began: requests that overtook others make it look less.
-        if abs(fixed.ends - self._held[0]) > _STEADY_S:
-            if 0 < self._held[1] < 0.95 * self.limit:
-                fixed.limit = min(fixed.limit, self._held[1])
-            self._held = (fixed.ends, 0.0)
-            self._evidence.forget()
-        if fixed.ends > self._first_ends:
-            self._held = (fixed.ends, max(self._held[1], seen.remaining + fixed.used - (self._total - stamp.total)))
-        if self._evidence.told(stamp.grain, stamp.at, seen.remaining, 0.0):
-            fixed.set_left(self._evidence.left(now, self._total, 0.0), now)

@@ -31,6 +31,8 @@ from batchproc.model import NO_USAGE, Answer, FaultKind, Result
 from batchproc.ports import Reader, Sink, Transport
 from batchproc.resultline import answered, failed, unsent
 
+_AT_ONCE = 16  # permissions handed out before those who have one begin to send
+
 
 class Pool:
     """Runs the scheduler's decisions with at most `most` workers.
@@ -72,6 +74,7 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._pumping = False
         self._over = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()  # the time to wait for what is in flight was set anew
@@ -105,8 +108,19 @@ class Pool:
     # --- handing out ----------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Hand out what may be sent now to free workers; arm the timer for what may be sent later."""
+        """Hand out what may be sent now to free workers; arm the timer for what may be sent later.
+
+        A few at a time, so that each goes out at about the instant at which it was permitted: what an answer says of
+        the limits is held against that instant.
+        """
+        handed_out = 0
         while self._parked or self._workers < self._most:
+            if handed_out == _AT_ONCE:
+                if not self._pumping:
+                    self._pumping = True
+                    self._loop.call_soon(self._pump_on)
+                return
+            handed_out += 1
             grant = self._next()
             if grant is None:
                 return
@@ -117,6 +131,11 @@ class Pool:
                 task = self._group.create_task(self._work(grant))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _pump_on(self) -> None:
+        self._pumping = False
+        if not self._over.is_set():
+            self.pump()
 
     def _next(self) -> Grant | None:
         """A permission, or None after having arranged for what happens next."""
