@@ -35,7 +35,7 @@ class SentBefore(Protocol):
 
 
 def capacity_maker(
-    limits: Limits, sent: Iterable[SentBefore], *, now: Callable[[], float], wall: float
+    limits_for: Callable[[str], Limits], sent: Iterable[SentBefore], *, now: Callable[[], float], wall: float
 ) -> Callable[[str], DualCapacity]:
     """A function that makes the trackers of a model. `wall` is Unix time now; a time stamp ahead of it is now."""
     earlier: dict[str, list[tuple[float, int, int]]] = {}
@@ -44,11 +44,13 @@ def capacity_maker(
         if ago_s < 60 and group.requests:
             earlier.setdefault(group.model, []).append((ago_s, group.requests, group.tokens))
 
-    def tracker(limit: int | None) -> CapacityTracker | None:
-        return CapacityTracker(limit, now(), burst_s=limits.burst_s) if limit is not None else None
+    def tracker(limit: int | None, burst_s: float | None) -> CapacityTracker | None:
+        return CapacityTracker(limit, now(), burst_s=burst_s) if limit is not None else None
 
     def capacity(model: str) -> DualCapacity:
-        made = DualCapacity(tracker(limits.rpm), tracker(limits.tpm), burst_s=limits.burst_s)
+        limits = limits_for(model)
+        burst_s = limits.burst_s
+        made = DualCapacity(tracker(limits.rpm, burst_s), tracker(limits.tpm, burst_s), burst_s=burst_s)
         for ago_s, requests, tokens in sorted(earlier.get(model, ()), reverse=True):
             if made.requests is not None:
                 made.requests.charged_before(requests, ago_s, now())
