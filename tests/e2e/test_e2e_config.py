@@ -140,3 +140,19 @@ def test_the_embedded_provider_has_the_same_limits(program: Program, folder: Pat
     assert (requests["quick"], requests["sly"]) == (100, 10)
     assert requests["slow"] < 60 + summary["elapsed_s"] + 2
     assert results(folder / "jobs.results.jsonl")
+
+
+def test_tokens_are_counted_where_one_model_limits_them(
+    program: Program, folder: Path, simulator: Callable[..., Simulator]
+) -> None:
+    """A token limit in one model's table is kept by counting, not by guessing: nothing is refused."""
+    server = simulator(by_model={"slow": {"tpm": 6000}}, headers=False)
+    write_jobs(folder / "jobs.jsonl", ({**chat(f"job {k}", max_tokens=500), "model": "slow"} for k in range(40)))
+    (folder / "c.toml").write_text("[models.slow]\ntpm = 6000\n")
+    done = program.run(
+        "run", "jobs.jsonl", "--base-url", server.url, "--config", "c.toml", "--burst", "60", "--stop-after", "4"
+    )
+    assert done.code == 5, done.err
+    statuses = Counter(e["status"] for e in server.ledger())
+    assert set(statuses) == {200}
+    assert 1 <= statuses[200] <= 12
