@@ -71,6 +71,15 @@ def long_name(param: click.Parameter) -> str | None:
     return next((o.removeprefix("--") for o in param.opts if o.startswith("--")), None)
 
 
+def _options(ctx: click.Context) -> dict[str, click.Parameter]:
+    """A command's options by their long names. A file for `run` serves other commands too: they pass over its rest."""
+    commands = [ctx.command]
+    if ctx.parent is not None and isinstance(ctx.parent.command, click.Group):
+        run = ctx.parent.command.get_command(ctx.parent, "run")
+        commands = [run, ctx.command] if run is not None else commands
+    return {name: p for command in commands for p in command.params if (name := long_name(p)) is not None}
+
+
 def _place(name: str, lines: Mapping[Path, int], path: Path) -> str:
     line = lines.get(path)
     return f"{name}, line {line}" if line else name
@@ -85,7 +94,8 @@ class _Reader:
 
     def read(self, document: Mapping[str, Any], ctx: click.Context) -> ConfigFile:
         """The file's content, typed. Raises UsageError."""
-        options = {name: p for p in ctx.command.params if (name := long_name(p)) is not None}
+        options = _options(ctx)
+        own = {id(p) for p in ctx.command.params}
         values: dict[str, Any] = {}
         spelt: dict[str, str] = {}
         models: dict[str, dict[str, Any]] = {}
@@ -100,11 +110,12 @@ class _Reader:
                     (key,), f"`{key}` and `{spelt[name]}` are the same setting", "leave one of the two out"
                 )
             spelt[name] = key
-            assert option.name is not None  # noqa: S101 - click names every option
             try:
-                values[option.name] = _typed(option, value, ctx)
+                typed = _typed(option, value, ctx)
             except _Wrong as wrong:
                 raise self._error((key,), f"`{key}`: {wrong}") from None
+            if id(option) in own and option.name is not None:
+                values[option.name] = typed
         return ConfigFile(self._name, values, models, self._lines)
 
     def _option(self, key: str, value: Any, options: Mapping[str, click.Parameter], ctx: click.Context) -> click.Option:

@@ -60,7 +60,7 @@ def _value(
     if isinstance(value, ConfigFile):
         value = value.name
     if value is not None or name not in _DERIVED:
-        return value, source_of(ctx, param)
+        return _as_written(ctx, param, value), source_of(ctx, param)
     if settings.provider == "simulated":
         if name == "base_url":
             return None, "default"  # known only when it runs
@@ -68,6 +68,19 @@ def _value(
             return settings.provider, source_of(ctx, next(p for p in ctx.command.params if p.name == "simulate"))
     variable = next((v for v in _SHARED.get(name, ()) if environment.get(v)), None)
     return getattr(settings, name), f"environment {variable}" if variable else "default"
+
+
+def _as_written(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """The value where writing it into a file would give it again, else what was typed."""
+    if isinstance(value, bool | str | list | tuple | None) or (isinstance(param, click.Option) and param.count):
+        return value
+    text = toml_value(value) if isinstance(value, int | float) else str(value)
+    try:
+        same = param.type.convert(text, param, ctx) == value
+    except click.UsageError:
+        same = False
+    typed = ctx.meta.get("batchproc.typed", {}).get(param.name)
+    return typed if not same and isinstance(typed, str) else value
 
 
 def source_of(ctx: click.Context, param: click.Parameter) -> str:

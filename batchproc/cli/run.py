@@ -28,11 +28,20 @@ Exit codes: 0 all succeeded, 3 some jobs failed, 2 usage, 4 refused by the provi
 """
 
 
+class _Option(click.Option):
+    """Keeps what was typed: --print-config shows it where it cannot be told from what it became (money)."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The converted value."""
+        ctx.meta.setdefault("batchproc.typed", {})[self.name] = value
+        return super().type_cast_value(ctx, value)
+
+
 def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """An option that may also come from the environment: `--max-wait` from BATCHPROC_MAX_WAIT."""
     long = next(n for n in names if n.startswith("--")).split("/")[0]
     variable = "BATCHPROC_" + long.removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, envvar=variable, **kwargs)
+    return click.option(*names, cls=_Option, envvar=variable, **kwargs)
 
 
 def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:

@@ -12,7 +12,9 @@ import pytest
 from click.core import ParameterSource
 from configkit import OPTIONS, parse, samples
 
-from batchproc.cli.config import ConfigFile, long_name, model_keys
+from batchproc.cli.config import ConfigFile, long_name, model_keys, read_config
+from batchproc.cli.main import cli
+from batchproc.cli.params import AMOUNT
 from batchproc.cli.run import run
 from batchproc.errors import UsageError
 from batchproc.settings import Limits
@@ -195,6 +197,22 @@ def test_no_file_is_looked_for(tmp_path: Path) -> None:
     for name in ("batchproc.toml", ".batchproc.toml", "config.toml", "pyproject.toml"):
         (tmp_path / name).write_text("rpm = 0")
     assert parse().params["rpm"] is None
+
+
+def test_a_file_for_run_serves_other_commands(tmp_path: Path) -> None:
+    """They take what they have, pass over what only `run` has, and know what is wrong in it."""
+    file = click.Option(["--config"], is_eager=True, callback=read_config)
+    other = click.Command("other", params=[click.Option(["--rpm"], type=AMOUNT), file])
+    parent = click.Context(cli, info_name="batchproc")
+    (tmp_path / "c.toml").write_text("rpm = 5\nmax-wait = 6\n[models.a]\nrpm = 7\n")
+    params = other.make_context("other", ["--config", "c.toml"], parent=parent).params
+    assert (params["rpm"], params["config"].limits()) == (5, {"a": Limits(rpm=7)})
+    (tmp_path / "c.toml").write_text("rpm = 5\nmax-wait = true\n")
+    with pytest.raises(UsageError, match="`max-wait`: it must be"):
+        other.make_context("other", ["--config", "c.toml"], parent=parent)
+    (tmp_path / "c.toml").write_text("rpm = 5\nmax-wiat = 6\n")
+    with pytest.raises(UsageError, match="no setting `max-wiat`"):
+        other.make_context("other", ["--config", "c.toml"], parent=parent)
 
 
 def test_help_is_shown_and_shells_complete_whatever_the_file_says(tmp_path: Path) -> None:

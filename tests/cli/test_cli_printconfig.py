@@ -13,7 +13,7 @@ from configkit import OPTIONS, parse, samples
 
 from batchproc.cli.config import long_name
 from batchproc.cli.printconfig import Setting, as_json, as_text, gather
-from batchproc.cli.run import run
+from batchproc.cli.run import _Option, _read_config, run
 from batchproc.errors import UsageError
 from batchproc.settings import RunSettings
 
@@ -31,6 +31,37 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def shown(*args: str, settings: RunSettings = SETTINGS, **environment: str) -> dict[str, Setting]:
     return {s.name: s for s in gather(parse(*args), settings, environment)}
+
+
+def value(option: click.Option, setting: Setting) -> Any:
+    """What a shown value comes to; most are shown as what they are."""
+    if option.is_flag or option.count or option.multiple:
+        return setting.value
+    return option.type.convert(str(setting.value), option, None)
+
+
+class Cents(click.ParamType):
+    """A kind of value that becomes a number which is not what one writes."""
+
+    name = "USD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        return int(100 * float(value))
+
+
+@pytest.mark.parametrize("source", ["flag", "environment BUDGET", "file c.toml, line 1"])
+def test_money_is_shown_as_it_was_typed(source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A budget of 7 dollars that is kept in cents is no budget of 700 dollars when it is saved and read."""
+    option = _Option(["--budget"], type=Cents(), envvar="BUDGET")
+    file = _Option(["--config"], is_eager=True, callback=_read_config)
+    (tmp_path / "c.toml").write_text("budget = 7.5\n")
+    if source.startswith("env"):
+        monkeypatch.setenv("BUDGET", "7.5")
+    args = {"f": ["--budget", "7.5"], "e": [], "file": ["--config", "c.toml"]}
+    words = args["file" if source.startswith("file") else source[0]]
+    context = click.Command("pay", params=[option, file]).make_context("pay", list(words))
+    assert context.params["budget"] == 750
+    assert gather(context, SETTINGS, {})[0] == Setting("budget", "7.5", source, True)
 
 
 def test_every_setting_is_there_and_a_default_at_first() -> None:
@@ -53,12 +84,12 @@ def test_sources(option: click.Option, monkeypatch: pytest.MonkeyPatch, tmp_path
         expected = [["A=…"], ["B=…"], ["C=…"]]
     (tmp_path / "c.toml").write_text(f"# a comment\n{name.replace('-', '_')} = {json.dumps(in_file)}\n")
     file = shown("--config", "c.toml")[name]
-    assert (file.value, file.source) == (expected[0], "file c.toml, line 2")
+    assert (value(option, file), file.source) == (expected[0], "file c.toml, line 2")
     monkeypatch.setenv(option.envvar, in_environment)
     environment = shown("--config", "c.toml")[name]
-    assert (environment.value, environment.source) == (expected[1], f"environment {option.envvar}")
+    assert (value(option, environment), environment.source) == (expected[1], f"environment {option.envvar}")
     flag = shown("--config", "c.toml", *words)[name]
-    assert (flag.value, flag.source) == (expected[2], "flag")
+    assert (value(option, flag), flag.source) == (expected[2], "flag")
 
 
 def test_what_is_printed_can_be_used(tmp_path: Path) -> None:
