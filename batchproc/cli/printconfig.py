@@ -16,7 +16,7 @@ from batchproc.settings import RunSettings
 
 _WIDEST = 40  # columns of a value; a wider one pushes its source aside
 _DERIVED = ("output", "checkpoint", "base_url", "provider")  # settings whose default depends on others
-_SHARED = {"base_url": ("OPENAI_BASE_URL",)}  # variables that other programs read too
+_ADDRESSES = ("_BASE_URL", "_ENDPOINT")  # how the variables end in which providers' own programs find an address
 
 
 class Setting(NamedTuple):
@@ -66,8 +66,11 @@ def _value(
             return None, "default"  # known only when it runs
         if name == "provider":
             return settings.provider, source_of(ctx, next(p for p in ctx.command.params if p.name == "simulate"))
-    variable = next((v for v in _SHARED.get(name, ()) if environment.get(v)), None)
-    return getattr(settings, name), f"environment {variable}" if variable else "default"
+    derived = getattr(settings, name)
+    for variable, text in environment.items():
+        if name == "base_url" and variable.endswith(_ADDRESSES) and text.strip().rstrip("/") == derived:
+            return derived, f"environment {variable}"
+    return derived, "default"
 
 
 def _as_written(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -125,7 +125,7 @@ def test_columns() -> None:
         (
             [],
             {"base_url": "http://b/v1"},
-            {"OPENAI_BASE_URL": "http://b/v1"},
+            {"OTHER": "http://b/v1", "OTHER_BASE_URL": "http://c", "OPENAI_BASE_URL": "http://b/v1/"},
             "base-url",
             ("http://b/v1", "environment OPENAI_BASE_URL"),
         ),
