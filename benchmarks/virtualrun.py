@@ -237,7 +237,7 @@ class VirtualRun:
 
     def _capacity(self, model: str) -> DualCapacity:
         now = asyncio.get_running_loop().time
-        return capacity_maker(self.limits, [], now=now, wall=0.0)(model)
+        return capacity_maker(lambda model: self.limits, [], now=now, wall=0.0)(model)
 
     def go(self) -> VirtualRun:
         """Run to the end."""

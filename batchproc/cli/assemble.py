@@ -142,7 +142,7 @@ class Run:
     ) -> Summary:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        weigher = Weigher(exact=settings.limits.of_tokens)
+        weigher = Weigher(exact=settings.limits_tokens)
         await self._warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
         provider = OpenAI(base_url, self._key, self._headers)
@@ -155,7 +155,7 @@ class Run:
         )
         scheduler = Scheduler(
             self._policy(),
-            capacity_maker(settings.limits, store.sent, now=loop.time, wall=time.time()),
+            capacity_maker(settings.limits_for, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
         )
         tell = self._progress.event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from collections.abc import Callable
 import click
 
 from batchproc.cli.assemble import Run
-from batchproc.errors import DiskFailed, UsageError
-from batchproc.settings import RunSettings
+from batchproc.cli.stdout import write_document
+from batchproc.errors import UsageError
+from batchproc.settings import Limits, RunSettings
 from batchproc.simulator.embedded import Embedded
 from batchproc.simulator.settings import SimulatorSettings
 from batchproc.store.input import check_input
@@ -78,18 +80,8 @@ def begin(
             embedded.stop()
     progress.summary(summary)
     if as_json:
-        _print(summary_json(summary))
+        write_document(summary_json(summary))
     return summary.exit_code
-
-
-def _print(document: bytes) -> None:
-    """Write a document to standard output. Raises DiskFailed where it is full or closed."""
-    try:
-        sys.stdout.buffer.write(document)
-        sys.stdout.buffer.flush()
-    except OSError as e:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
-        raise DiskFailed(f"writing to standard output failed: {e.strerror or e}") from e
 
 
 def _is_terminal(stream: object) -> bool:
@@ -123,8 +115,19 @@ def _check_files(settings: RunSettings) -> None:
 def _embedded(settings: RunSettings) -> Embedded | None:
     if settings.provider != "simulated":
         return None
-    limits = settings.limits
-    return Embedded(SimulatorSettings(port=0, rpm=limits.rpm, tpm=limits.tpm, rpd=limits.rpd, tpd=limits.tpd))
+    return Embedded(embedded_settings(settings))
+
+
+def embedded_settings(settings: RunSettings) -> SimulatorSettings:
+    """An embedded provider that enforces the limits of this run, on any free port."""
+    by_model = {name: _enforced(limits) for name, limits in settings.models.items()}
+    return SimulatorSettings(port=0, **_enforced(settings.limits), by_model=by_model)  # type: ignore[arg-type]
+
+
+def _enforced(limits: Limits) -> dict[str, int]:
+    """What is limited, of that which the embedded provider can limit."""
+    known = {f.name for f in dataclasses.fields(SimulatorSettings)}
+    return {f: v for f in limits.__struct_fields__ if f in known and (v := getattr(limits, f)) is not None}
 
 
 def _confirm(settings: RunSettings) -> None:

@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 
+from batchproc.cli.connect import hidden_header
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
@@ -151,8 +152,9 @@ def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], 
     if settings.output == "-":
         return None
     if code in (0, 3):
-        if trial:
-            return typed(command, without_limit=True)
+        if trial:  # a limit that was not typed would make the same command the same trial again
+            limited = any(word == "--limit" or word.startswith("--limit=") for word in command)
+            return typed(command, without_limit=True) if limited else None
         return _look_at_failures(settings) if totals.failed else None
     if code in (2, 6):
         return None
@@ -174,13 +176,13 @@ def typed(command: list[str], *, without_limit: bool = False) -> str:
     hide = False
     for word in command[1:]:
         if hide:
-            words.append(_hidden(word))
+            words.append(hidden_header(word))
             hide = False
         elif word == "--header":
             words.append(word)
             hide = True
         elif word.startswith("--header="):
-            words.append("--header=" + _hidden(word.removeprefix("--header=")))
+            words.append("--header=" + hidden_header(word.removeprefix("--header=")))
         elif word not in ("--fresh", "--yes", "-y", "--break-lock"):
             words.append(word)
     if words[0].endswith("__main__.py"):
@@ -196,8 +198,3 @@ def _program(path: str) -> str:
         return name
     relative = os.path.relpath(path)
     return relative if len(relative) < len(path) else path
-
-
-def _hidden(header: str) -> str:
-    name, _, value = header.partition("=")
-    return header if value.startswith("@") else f"{name}=…"

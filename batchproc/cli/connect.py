@@ -75,9 +75,7 @@ def extra_headers(options: tuple[str, ...], environment: Mapping[str, str]) -> d
         if value := environment.get(variable, "").strip():
             headers[name] = _plain(value, f"`{variable}`")
     for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or _TOKEN.fullmatch(name) is None:
-            raise UsageError("a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
+        name, value = header_parts(option)
         if value.startswith("@"):
             try:
                 with open(value[1:], encoding="utf-8") as f:
@@ -89,12 +87,26 @@ def extra_headers(options: tuple[str, ...], environment: Mapping[str, str]) -> d
     return headers
 
 
+def header_parts(option: str) -> tuple[str, str]:
+    """Name and value of a `--header`. Raises UsageError, which does not show it: it may be a secret."""
+    name, equals, value = option.partition("=")
+    if not equals or _TOKEN.fullmatch(name) is None:
+        raise UsageError("a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
+    return name, value
+
+
 def secrets_of(key: str | None, options: tuple[str, ...], headers: dict[str, str]) -> list[str]:
     """What must be shown nowhere: the key, headers read from files, and those that carry credentials by their name."""
     from_files = {name for name, _, value in (o.partition("=") for o in options) if value.startswith("@")}
     secret = [v for name, v in headers.items() if name in from_files or name.lower() in _CREDENTIALS]
     words = [w for value in secret for w in (value, value.rpartition(" ")[2])]  # `Bearer KEY` and the key alone
     return [w for w in (key, *words) if w]
+
+
+def hidden_header(header: str) -> str:
+    """A `--header` as it may be shown: without its value, unless that is the name of a file. Raises UsageError."""
+    name, value = header_parts(header)
+    return header if value.startswith("@") else f"{name}=…"
 
 
 def _plain(value: str, where: str) -> str:

@@ -28,11 +28,28 @@ Exit codes: 0 all succeeded, 3 some jobs failed, 2 usage, 4 refused by the provi
 """
 
 
+class _Option(click.Option):
+    """Keeps what was typed: --print-config shows it where it cannot be told from what it became (money)."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The converted value."""
+        ctx.meta.setdefault("batchproc.typed", {})[self.name] = value
+        return super().type_cast_value(ctx, value)
+
+
 def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """An option that may also come from the environment: `--max-wait` from BATCHPROC_MAX_WAIT."""
     long = next(n for n in names if n.startswith("--")).split("/")[0]
     variable = "BATCHPROC_" + long.removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, envvar=variable, **kwargs)
+    return click.option(*names, cls=_Option, envvar=variable, **kwargs)
+
+
+def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    if value is None:
+        return None
+    from batchproc.cli.config import read_config
+
+    return read_config(ctx, param, value)
 
 
 @click.command(epilog=_EPILOG)
@@ -97,12 +114,16 @@ def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
 @_option("-v", "--verbose", count=True, help="Also failures (-v), also retries (-vv).")
 @_option("--no-color", is_flag=True, help="No colours.")
 @_option("--json", "as_json", is_flag=True, help="The closing summary as JSON on standard output.")
+@_option("--config", metavar="FILE", is_eager=True, callback=_read_config, help="Options from a TOML file: rpm = 3500.")
+@_option("--print-config", is_flag=True, help="Print every setting and where it came from; send nothing.")
 def run(**options: Any) -> int:
     """Send every job in JOBS under the limits; the results come in input order.
 
     JOBS is a file of one JSON object a line (plain, .gz or .zst), or `-` for standard input. Run the same command
     again after an interruption: it goes on where it stopped.
     """
+    if options["print_config"]:
+        return _print_config(options)
     from batchproc.store.input import check_input
 
     check_input(options["jobs"])
@@ -125,6 +146,15 @@ def run(**options: Any) -> int:
         as_json=options["as_json"],
         command=list(sys.argv),
     )
+
+
+def _print_config(options: dict[str, Any]) -> int:
+    from batchproc.cli.printconfig import as_json, as_text, gather
+    from batchproc.cli.stdout import write_document
+
+    rows = gather(click.get_current_context(), _settings(options), os.environ)
+    write_document(as_json(rows) if options["as_json"] else as_text(rows, options["jobs"]).encode())
+    return 0
 
 
 def _settings(o: dict[str, Any]) -> RunSettings:
@@ -152,6 +182,7 @@ def _settings(o: dict[str, Any]) -> RunSettings:
         base_url=base_url,
         provider=provider,
         limits=Limits(o["rpm"], o["tpm"], o["rpd"], o["tpd"], o["itpm"], o["otpm"], burst_s=_none_if_auto(o["burst"])),
+        models=o["config"].limits() if o["config"] is not None else {},
         endpoint=o["endpoint"],
         model=o["model"],
         concurrency=_none_if_auto(o["concurrency"]),

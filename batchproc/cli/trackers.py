@@ -35,7 +35,7 @@ class SentBefore(Protocol):
 
 
 def capacity_maker(
-    limits: Limits, sent: Iterable[SentBefore], *, now: Callable[[], float], wall: float
+    limits_for: Callable[[str], Limits], sent: Iterable[SentBefore], *, now: Callable[[], float], wall: float
 ) -> Callable[[str], DualCapacity]:
     """A function that makes the trackers of a model. `wall` is Unix time now; a time stamp ahead of it is now."""
     earlier: dict[str, list[tuple[float, int, int]]] = {}
@@ -44,10 +44,12 @@ def capacity_maker(
         if ago_s < DAY_S and group.requests:
             earlier.setdefault(group.model, []).append((ago_s, group.requests, group.tokens))
 
-    def tracker(limit: int | None, window_s: float = MINUTE_S) -> CapacityTracker | None:
-        return CapacityTracker(limit, now(), window_s=window_s, burst_s=limits.burst_s) if limit is not None else None
-
     def capacity(model: str) -> DualCapacity:
+        limits = limits_for(model)
+
+        def tracker(limit: int | None, window_s: float = MINUTE_S) -> CapacityTracker | None:
+            return CapacityTracker(limit, now(), window_s=window_s, burst_s=limits.burst_s) if limit else None
+
         more = (
             (REQUESTS, tracker(limits.rpd, DAY_S)),
             (TOKENS, tracker(limits.tpd, DAY_S)),

@@ -53,7 +53,6 @@ class Provider:
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
-        self._spec = settings.limit_spec
         self._limits: dict[str, ModelLimits] = {}
         self._latency = parse_latency(settings.latency)
         self._constant = self._latency.constant
@@ -121,7 +120,7 @@ class Provider:
         """The windows of a model; every model has its own."""
         limits = self._limits.get(model)
         if limits is None:
-            limits = self._limits[model] = ModelLimits(self._spec)
+            limits = self._limits[model] = ModelLimits(self.settings.limit_spec_of(model))
         return limits
 
     def _turned_away(self, decision: Decision, now_s: float, asked: Asked, used: int, in_flight: int) -> bool:

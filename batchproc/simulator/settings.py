@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from batchproc.errors import UsageError
 from batchproc.simulator.charge import CHARGE_MODES
@@ -55,6 +56,8 @@ class SimulatorSettings:
     quota_after: int | None = None  # admitted requests until the money is gone
     ledger: str | None = None  # a file to append one JSON line per request to
     pretty: bool = False  # bodies indented, as the real API sends them
+    #: Other limits, for single models: `{"gpt-4o": {"rpm": 60}}`; `gpt-4*` means all that begin so.
+    by_model: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
@@ -81,3 +84,11 @@ class SimulatorSettings:
     def limit_spec(self) -> LimitSpec:
         """The limits of each model."""
         return LimitSpec(self.rpm, self.tpm, self.rpd, self.tpd, self.window, self.phase_s, self.charge_refused)
+
+    def limit_spec_of(self, model: str) -> LimitSpec:
+        """The limits of one model: over those of each, what the names in `by_model` say, the most exact last."""
+        names = [n for n in self.by_model if n == model or (n[-1:] == "*" and model.startswith(n[:-1]))]
+        given: dict[str, int] = {}
+        for name in sorted(names, key=lambda n: (n[-1:] != "*", len(n))):
+            given.update(self.by_model[name])
+        return replace(self.limit_spec, **given)  # type: ignore[arg-type] # its limits are integers
