@@ -73,7 +73,7 @@ def test_our_own_error_codes_are_in_the_readme() -> None:
     used = set(
         re.findall(r'"(invalid_\w+|attempts_exhausted|request_t\w+|response_too_large|connection_error)"', source)
     )
-    assert used - {"invalid_api_key", "invalid_request_error"} <= documented
+    assert used - {"invalid_api_key", "invalid_request_error", "invalid_model"} <= documented
 
 
 def test_default_output_names() -> None:

@@ -25,7 +25,8 @@ from batchproc.engine.watch import Watch
 from batchproc.errors import BatchprocError
 from batchproc.events import Note
 from batchproc.model import Job, RawLine
-from batchproc.providers.openai import OpenAI
+from batchproc.providers.choose import provider_for
+from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Summary
 from batchproc.store.input import Opened, open_input
@@ -82,7 +83,12 @@ class Run:
 
     async def _execute(self) -> Summary:
         settings = self._settings
-        parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=settings.base_url.endswith("/v1"))
+        parser = JobParser(
+            endpoint=settings.endpoint,
+            model=settings.model,
+            strip_v1=drops_v1(settings.provider, settings.base_url),
+            messages=preset_of(settings.provider, settings.base_url).messages,
+        )
         opened, lines, first = await self._begin(parser)
         try:
             store = await self._store(opened)
@@ -145,7 +151,7 @@ class Run:
         weigher = Weigher(exact=settings.limits.tpm is not None)
         await self._warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
-        provider = OpenAI(base_url, self._key, self._headers)
+        provider = provider_for(settings.provider, base_url, self._key, self._headers, os.environ)
         transport = HttpTransport(
             url_for=provider.url,
             headers=provider.headers(),

@@ -95,6 +95,8 @@ class DualCapacity:
     def told(self, rates: Iterable[RateSeen], stamps: Stamps, now: float) -> None:
         """The headers of the answer to the request that these stamps are of. A limit not known yet is learnt."""
         for seen in rates:
+            if seen.what not in (REQUESTS, TOKENS):
+                continue  # input and output apart: not followed yet
             tracker, stamp = (self.requests, stamps[0]) if seen.what == REQUESTS else (self.tokens, stamps[1])
             if tracker is None:
                 self._meet(seen, now)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchproc.model import Answer, Fault, FaultKind, Reply, Usage
-from batchproc.providers.bodies import read_answer, read_error
+from batchproc.providers.bodies import read_answer
+from batchproc.providers.errorbody import read_error
 from batchproc.providers.openai import OpenAI
 
 API = OpenAI("https://api.test/v1", None, {})
