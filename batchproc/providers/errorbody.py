@@ -39,7 +39,10 @@ def _text(value: Any) -> str:
 def _words(value: Any) -> str:
     """A message; one that is a structure (Mistral's 422 lists fields) as its JSON."""
     if isinstance(value, dict | list) and value:
-        return msgspec.json.encode(value)[:4000].decode("utf-8", "replace")
+        try:
+            return msgspec.json.encode(value)[:4000].decode("utf-8", "replace")
+        except RecursionError:  # read with one level of the stack to spare
+            return ""
     return _text(value)
 
 

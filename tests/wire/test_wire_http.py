@@ -312,3 +312,22 @@ def test_proxy_for(monkeypatch, environment, url, proxy, why):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert http.proxy_for(url) == proxy, why
+
+
+async def test_a_url_is_made_once_for_each_path_and_model(serve, monkeypatch):
+    """And of as many models as a file has lines only so many are kept."""
+    monkeypatch.setattr(http, "_MOST_URLS", 2)
+    server = await serve(OK)
+    asked = []
+
+    def url_for(path: str, model: str) -> str:
+        asked.append((path, model))
+        return f"{server.url}/d/{model}{path}"
+
+    transport = http.HttpTransport(url_for=url_for, headers={}, timeout_s=5)
+    await transport.open()
+    for path, model in (("/x", "a"), ("/x", "b"), ("/x", "a"), ("/y", "a"), ("/y", "a")):
+        assert (await transport.send(path, model, b"{}")).status == 200
+    await transport.close()
+    assert asked == [("/x", "a"), ("/x", "b"), ("/y", "a"), ("/y", "a")]
+    assert [head.split(b" ")[1] for head in server.heads] == [b"/d/a/x", b"/d/b/x", b"/d/a/x", b"/d/a/y", b"/d/a/y"]
