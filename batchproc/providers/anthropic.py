@@ -6,10 +6,10 @@ Anthropic's API reference: an answer is an object of type `message` with a list 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 from batchproc.providers.base import Api
-from batchproc.providers.presets import ANTHROPIC, Preset
+from batchproc.providers.presets import ANTHROPIC
 
 VERSION = "2023-06-01"
 
@@ -18,9 +18,10 @@ class Anthropic(Api):
     """`base_url` is the API's root, with or without its `/v1` (Anthropic's SDK takes it without)."""
 
     name = "anthropic"
+    standard = ANTHROPIC
 
-    def __init__(self, base_url: str, key: str | None, extra: Mapping[str, str], *, preset: Preset = ANTHROPIC) -> None:
-        super().__init__(preset, base_url, key, extra)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         if not self._base.endswith("/v1"):
             self._base += "/v1"
 

@@ -8,11 +8,11 @@ name of the deployment. The newer one ends in `/openai/v1` and reads the model i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from batchproc.providers.base import Api
-from batchproc.providers.presets import AZURE, Preset
+from batchproc.providers.presets import AZURE
 
 API_VERSION = "2024-10-21"
 _VERSION_KEYS = ("AZURE_OPENAI_API_VERSION", "OPENAI_API_VERSION")
@@ -25,18 +25,11 @@ class Azure(Api):
     """`base_url` is the resource's address, or that with `/openai`, `/openai/v1`, or `/openai/deployments/NAME`."""
 
     name = "azure"
+    standard = AZURE
 
-    def __init__(
-        self,
-        base_url: str,
-        key: str | None,
-        extra: Mapping[str, str],
-        *,
-        environment: Mapping[str, str] | None = None,
-        preset: Preset = AZURE,
-    ) -> None:
-        super().__init__(preset, base_url, key, extra)
-        said = ((environment or {}).get(name, "").strip() for name in _VERSION_KEYS)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        said = (self._environment.get(name, "").strip() for name in _VERSION_KEYS)
         self._version = quote(next(filter(None, said), API_VERSION), safe="")
         self._newer = self._base.endswith("/openai/v1")
         self._named = _NAMED.search(self._base) is not None

@@ -50,12 +50,26 @@ class Provider(Protocol):
 
 
 class Api:
-    """What the APIs have in common; one of them adds its URLs and the header of its key."""
+    """What the APIs have in common; one of them adds its URLs and the header of its key.
+
+    `environment` may hold what an API wants beside its key; `preset` is what is particular to the provider that
+    speaks it.
+    """
 
     name = ""
+    standard: Preset  # of the API's own provider
 
-    def __init__(self, preset: Preset, base_url: str, key: str | None, extra: Mapping[str, str]) -> None:
-        self._preset = preset
+    def __init__(
+        self,
+        base_url: str,
+        key: str | None,
+        extra: Mapping[str, str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        preset: Preset | None = None,
+    ) -> None:
+        self._preset = preset or self.standard
+        self._environment = environment or {}
         self._base = base_url.rstrip("/")
         self._key = key
         self._extra = dict(extra)

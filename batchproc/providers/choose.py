@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from batchproc.providers.anthropic import Anthropic
 from batchproc.providers.azure import Azure
-from batchproc.providers.base import Provider
+from batchproc.providers.base import Api, Provider
 from batchproc.providers.openai import OpenAI
 from batchproc.providers.presets import preset_of
+
+_APIS: dict[str, type[Api]] = {api.name: api for api in (OpenAI, Azure, Anthropic)}
 
 
 def provider_for(
@@ -18,9 +20,5 @@ def provider_for(
 
     `environment` may hold what an API wants beside its key: Azure's version.
     """
-    preset = preset_of(name, base_url)
-    if name == Azure.name:
-        return Azure(base_url, key, extra_headers, environment=environment, preset=preset)
-    if name == Anthropic.name:
-        return Anthropic(base_url, key, extra_headers, preset=preset)
-    return OpenAI(base_url, key, extra_headers, preset=preset)
+    api = _APIS.get(name, OpenAI)
+    return api(base_url, key, extra_headers, environment=environment, preset=preset_of(name, base_url))
