@@ -59,7 +59,7 @@ def triage(
         verdict.kind,
         _code(verdict.kind, error, status),
         message[:4000],
-        wait_s=_wait_s(reply, error, message, verdict, wall),
+        wait_s=_wait_s(reply, error, message, verdict, preset, wall),
         daily=verdict.daily,
         limit=verdict.limit,
         requested=verdict.requested,
@@ -94,14 +94,19 @@ def _status_text(reply: Reply) -> str:
     return f"the server answered with status {reply.status}"
 
 
-def _wait_s(reply: Reply, error: ErrorBody, message: str, verdict: _Verdict, wall: float) -> float | None:
+def _wait_s(
+    reply: Reply, error: ErrorBody, message: str, verdict: _Verdict, preset: Preset, wall: float
+) -> float | None:
     details = error.details
     if verdict.daily and details.quota is not None:
         return until_midnight_s(wall, PACIFIC)  # Gemini, whatever its delay of half a minute says
     said = wait_s(reply.headers, message, wall, details.wait_s)
     if said is not None or verdict.kind is not FaultKind.RATE_LIMITED:
         return said
-    said = reset_s(details.reset, wall) if details.reset is not None else standard_wait_s(reply.headers)
+    reset = details.reset
+    if reset is None and preset.rates.daily_if_long:
+        reset = reply.headers.get("x-ratelimit-reset")  # OpenRouter: told only where nothing remains
+    said = reset_s(reset, wall) if reset is not None else standard_wait_s(reply.headers)
     if said is None and verdict.daily and (details.daily or "free-models" in message):
         return until_midnight_s(wall)  # OpenRouter's days are those of UTC
     return said

@@ -199,3 +199,44 @@ def test_azure_throttles_and_filters(program: Program, folder: Path, scripted: C
     assert good["error"] is None
     assert bad["error"]["code"] == "content_filter"
     assert bad["response"]["status_code"] == 400
+
+
+def quota(name: str) -> list[dict[str, Any]]:
+    """A refusal of Gemini's compatible endpoint, as recorded: a list, with OpenAI's words for «no money»."""
+    details = [
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": name, "quotaValue": "20"}]},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.05s"},
+    ]
+    words = "You exceeded your current quota, please check your plan and billing details."
+    return [{"error": {"code": 429, "message": words, "status": "RESOURCE_EXHAUSTED", "details": details}}]
+
+
+def test_a_quota_of_a_minute_is_waited_for(
+    program: Program, folder: Path, scripted: Callable[[Reply], Scripted]
+) -> None:
+    """Google's words for it are OpenAI's for an empty account: the run goes on all the same."""
+
+    async def reply(request: Request) -> bytes:
+        if request.number == 0:
+            return answer(429, quota("GenerateRequestsPerMinutePerProjectPerModel-FreeTier"))
+        return deployment(request)
+
+    server = scripted(reply)
+    write_jobs(folder / "jobs.jsonl", [chat("one")])
+    done = program.run("run", "jobs.jsonl", "--base-url", server.url, "--max-attempts", "1")
+    assert done.code == 0, done.err
+    assert len(server.requests) == 2
+
+
+def test_a_quota_of_a_day_stops_at_once(program: Program, folder: Path, scripted: Callable[[Reply], Scripted]) -> None:
+    """Whatever its delay of a moment says: nothing is asked again before midnight in California; exit 5, resumable."""
+
+    async def reply(request: Request) -> bytes:
+        return answer(429, quota("GenerateRequestsPerDayPerProjectPerModel-FreeTier"))
+
+    server = scripted(reply)
+    write_jobs(folder / "jobs.jsonl", [chat(f"job {k}") for k in range(30)])
+    done = program.run("run", "jobs.jsonl", "--base-url", server.url, "--max-wait", "1", "--json")
+    assert done.code == 5, done.err
+    assert done.summary()["failed"] == 0
+    assert len(server.requests) <= 8, "asked again within the day"
