@@ -151,7 +151,7 @@ class SimulatedTransport:
         self._random = Random(seed).random
         self._now = asyncio.get_running_loop().time
 
-    async def send(self, path: str, body: bytes) -> Reply:
+    async def send(self, path: str, model: str, body: bytes) -> Reply:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from batchproc.cli.main import cli
 from batchproc.cli.run import default_output, run
 from batchproc.cli.simulate import simulate
+from batchproc.providers.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -73,7 +74,16 @@ def test_our_own_error_codes_are_in_the_readme() -> None:
     used = set(
         re.findall(r'"(invalid_\w+|attempts_exhausted|request_t\w+|response_too_large|connection_error)"', source)
     )
-    assert used - {"invalid_api_key", "invalid_request_error"} <= documented
+    assert used - {"invalid_api_key", "invalid_request_error", "invalid_model"} <= documented
+
+
+def test_every_known_provider_is_in_the_readme() -> None:
+    """With the variable of its key, where one is demanded."""
+    table = section("Use it")
+    for preset in PRESETS:
+        rows = [r for r in table.splitlines() if r.startswith("| ")]
+        (row,) = [r for r in rows if preset.name in [n.strip() for n in r.split("|")[1].split(",")]]
+        assert not preset.needs_key or f"`{preset.keys[0]}`" in row, preset.name
 
 
 def test_default_output_names() -> None:

@@ -13,9 +13,8 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
 from batchproc.cli.firstlook import FIRST, look
-from batchproc.cli.trackers import capacity_maker
+from batchproc.cli.trackers import capacity_maker, policy_of
 from batchproc.core.concurrency import MOST
-from batchproc.core.modelqueue import Policy
 from batchproc.core.scheduler import Scheduler
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
@@ -25,7 +24,8 @@ from batchproc.engine.watch import Watch
 from batchproc.errors import BatchprocError
 from batchproc.events import Note
 from batchproc.model import Job, RawLine
-from batchproc.providers.openai import OpenAI
+from batchproc.providers.choose import provider_for
+from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Summary
 from batchproc.store.input import Opened, open_input
@@ -82,7 +82,12 @@ class Run:
 
     async def _execute(self) -> Summary:
         settings = self._settings
-        parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=settings.base_url.endswith("/v1"))
+        parser = JobParser(
+            endpoint=settings.endpoint,
+            model=settings.model,
+            strip_v1=drops_v1(settings.provider, settings.base_url),
+            messages=preset_of(settings.provider, settings.base_url).messages,
+        )
         opened, lines, first = await self._begin(parser)
         try:
             store = await self._store(opened)
@@ -145,7 +150,7 @@ class Run:
         weigher = Weigher(exact=settings.limits_tokens)
         await self._warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
-        provider = OpenAI(base_url, self._key, self._headers)
+        provider = provider_for(settings.provider, base_url, self._key, self._headers, os.environ)
         transport = HttpTransport(
             url_for=provider.url,
             headers=provider.headers(),
@@ -154,7 +159,7 @@ class Run:
             secrets=self._secrets,
         )
         scheduler = Scheduler(
-            self._policy(),
+            policy_of(settings, settles=provider.settles),
             capacity_maker(settings.limits_for, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
         )
@@ -252,16 +257,6 @@ class Run:
         if self._lock is not None and now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_S
             self._lock.beat()
-
-    def _policy(self) -> Policy:
-        s = self._settings
-        return Policy(
-            max_attempts=s.max_attempts,
-            max_wait_s=s.max_wait_s,
-            wait_for_daily=s.wait_for_daily,
-            concurrency=s.concurrency,
-            fail_over=s.fail_over,
-        )
 
     @staticmethod
     async def _warm_up(weigher: Weigher, parser: JobParser, first: list[RawLine]) -> None:

@@ -10,6 +10,7 @@ from batchproc.cli.connect import hidden_header
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
+from batchproc.providers.presets import preset_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import ErrorGroup, Snapshot, Summary
 from batchproc.store.checkpoint import Totals
@@ -59,7 +60,7 @@ def closing(
         checkpoint=settings.checkpoint if to_file else None,
         next_command=_next(settings, code, totals, command, trial=trial),
         error=_error(ending, halt),
-        hint=_hint(ending, halt, keyless=keyless),
+        hint=_hint(ending, halt, preset_of(settings.provider, settings.base_url).keys[0], keyless=keyless),
     )
 
 
@@ -131,14 +132,14 @@ def _error(ending: Ending, halt: Halt | None) -> str | None:
     return None
 
 
-def _hint(ending: Ending, halt: Halt | None, *, keyless: bool) -> str | None:
+def _hint(ending: Ending, halt: Halt | None, key_variable: str, *, keyless: bool) -> str | None:
     if ending.error is not None:
         return ending.error.hint
     if halt is None:
         return None
     if halt.kind is HaltKind.REFUSED and halt.hint is None:
         if keyless:
-            return "set OPENAI_API_KEY or name a file with `--api-key-file`, then run the same command again"
+            return f"set {key_variable} or name a file with `--api-key-file`, then run the same command again"
         return "mend it at the provider (key, money, account), then run the same command again: nothing is lost"
     return halt.hint
 

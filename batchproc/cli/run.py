@@ -12,6 +12,7 @@ import click
 from batchproc.cli.connect import base_url_of, extra_headers, key_of, secrets_of
 from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, WAIT, AutoOr
 from batchproc.errors import UsageError
+from batchproc.providers.presets import APIS, api_of, preset_of
 from batchproc.settings import Limits, RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -89,12 +90,18 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
 @_option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time; 90, 10m, 6h.")
 @_option("--drain", type=WAIT, help="How long a stop waits for what is in flight.  [default: 30; 8 after SIGTERM]")
 @_option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20.")
-@_option("--base-url", metavar="URL", help="API root.  [default: OPENAI_BASE_URL, else https://api.openai.com/v1]")
+@_option("--base-url", metavar="URL", help="API root.  [default: that of the provider]")
 @_option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
 @_option("--model", metavar="NAME", help="For jobs that name none.")
-@_option("--provider", type=click.Choice(["openai", "simulated"]), help="[default: openai]")
+@_option(
+    "--provider",
+    type=click.Choice([*APIS, "simulated"]),
+    help="Whose API; openai is that of all compatible servers.  [default: by the base URL]",
+)
 @_option("--simulate", is_flag=True, help="An embedded provider that enforces these limits; no key, no network.")
-@_option("--api-key-file", metavar="FILE", help="Read the key from a file.  [default: OPENAI_API_KEY]")
+@_option(
+    "--api-key-file", metavar="FILE", help="Read the key from a file.  [default: OPENAI_API_KEY, or the provider's own]"
+)
 @_option(
     "--header", type=HEADER, multiple=True, metavar="NAME=VALUE", help="Extra request header; NAME=@FILE for secrets."
 )
@@ -128,10 +135,11 @@ def run(**options: Any) -> int:
 
     check_input(options["jobs"])
     settings = _settings(options)
-    headers = extra_headers(options["header"], os.environ)
+    preset = preset_of(settings.provider, settings.base_url)
+    headers = extra_headers(options["header"], os.environ, preset)
     key = None
     if settings.provider != "simulated":
-        key = key_of(options["api_key_file"], settings.base_url, os.environ)
+        key = key_of(options["api_key_file"], preset, settings.base_url, headers, os.environ)
     from batchproc.cli.begin import begin
 
     return begin(
@@ -158,9 +166,9 @@ def _print_config(options: dict[str, Any]) -> int:
 
 
 def _settings(o: dict[str, Any]) -> RunSettings:
-    provider = "simulated" if o["simulate"] else o["provider"] or "openai"
-    if o["simulate"] and o["provider"] == "openai":
-        raise UsageError("`--simulate` and `--provider openai` contradict each other")
+    provider = "simulated" if o["simulate"] else o["provider"]
+    if o["simulate"] and o["provider"] in APIS:
+        raise UsageError(f"`--simulate` and `--provider {o['provider']}` contradict each other")
     if provider == "simulated":
         for name in ("base_url", "api_key_file"):
             if o[name] is not None:
@@ -170,7 +178,11 @@ def _settings(o: dict[str, Any]) -> RunSettings:
                 )
     jobs = o["jobs"]
     output = o["output"] or default_output(jobs)
-    base_url = "http://127.0.0.1/v1" if provider == "simulated" else base_url_of(o["base_url"], os.environ)
+    if provider == "simulated":
+        base_url = "http://127.0.0.1/v1"
+    else:
+        base_url = base_url_of(o["base_url"], provider, os.environ)
+        provider = provider or api_of(base_url)
     if o["endpoint"] is not None:
         _check_endpoint(o["endpoint"])
     if o["model"] is not None and not o["model"].strip():

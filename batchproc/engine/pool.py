@@ -238,7 +238,7 @@ class Pool:
         sent_at = ticket.sent_at
         self._sink.sent(job.model, job.index, ticket.demand.tokens)
         self._tell(RequestSent(sent_at, job.model, job.index, ticket.demand.tokens))
-        reply = await self._transport.send(job.path, job.body)
+        reply = await self._transport.send(job.path, job.model, job.body)
         outcome = self._provider.read(job.path, reply, self._wall())
         now = self._now()
         kind = None if isinstance(outcome, Answer) else outcome.kind
