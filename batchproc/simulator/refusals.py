@@ -43,6 +43,8 @@ def go_duration(seconds: float) -> str:
 def exact_duration(seconds: float) -> str:
     """Spell a duration to the nanosecond, as Go does with a binary fraction: `130ms`, `17.399999999s`."""
     total_ns = math.floor(max(0.0, seconds) * 1e9)
+    if not total_ns:
+        return "0s"
     if total_ns < 1_000_000_000:
         return f"{_decimal(total_ns, 1_000_000)}ms" if total_ns >= 1_000_000 else f"{_decimal(total_ns, 1_000)}µs"
     minutes, ns = divmod(total_ns, 60_000_000_000)
