@@ -118,17 +118,24 @@ class ModelLimits:
 
         Else charge nothing and say why; of several windows without room the one with the longest wait is named.
         """
-        metered = self._metered
-        short = [row for row in metered if row[2].wait_s(now_s, needed[row[1]]) > 0]
-        if not short:
-            for _, meter, window in metered:
-                window.take(now_s, taken[meter])
-            return None
+        for index, (_, meter, window) in enumerate(self._metered):
+            if window.wait_s(now_s, needed[meter]) > 0:
+                return self._refuse(now_s, needed, index)
+        for _, meter, window in self._metered:
+            window.take(now_s, taken[meter])
+        return None
+
+    def _refuse(self, now_s: float, needed: Amounts, first: int) -> Refusal:
+        """Charge the refusal and put it into numbers; `first` is the first window without room."""
+        short = [self._metered[first]]
+        for row in self._metered[first + 1 :]:
+            if row[2].wait_s(now_s, needed[row[1]]) > 0:
+                short.append(row)  # noqa: PERF401 - a comprehension costs a frame, and most often there is none
         if self._charge_refused and "rpm" in self.windows:
             self.windows["rpm"].charge_refused(now_s, needed[REQUESTS])
         # Waits are read after that charge: who waits as told is let in.
         refusals = [self._refusal(name, window, now_s, needed[meter]) for name, meter, window in short]
-        return max(refusals, key=lambda refusal: refusal.wait_s)
+        return refusals[0] if len(refusals) == 1 else max(refusals, key=lambda refusal: refusal.wait_s)
 
     def settle(self, now_s: float, taken_s: float, amounts: Amounts) -> None:
         """Charge these amounts as well (give back where negative) for a request admitted at `taken_s`."""

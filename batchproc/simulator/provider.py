@@ -144,12 +144,10 @@ class Provider:
         return end(decision, *self.dialect.no_such_path(decision, method))
 
     def _crowded(self, now_s: float, in_flight: int | None) -> bool:
-        """Whether there is neither a slot nor a place to wait."""
-        if self._slots is None:
-            return False
+        """Whether there is neither a slot nor a place to wait, where slots are counted."""
         if in_flight is not None and not self.settings.queue:
             return in_flight >= (self.settings.slots or 0)
-        return self._slots.full(now_s)
+        return self._slots is not None and self._slots.full(now_s)
 
     def _turned_away(self, decision: Decision, now_s: float, asked: Asked, used: int, in_flight: int | None) -> bool:
         """Whether the request is refused before it is worked on; the decision then says how."""
@@ -157,7 +155,7 @@ class Provider:
         if settings.models and asked.model not in settings.models:
             end(decision, *dialect.unknown_model(decision, asked.model))
             return True
-        if self._crowded(now_s, in_flight):
+        if self._slots is not None and self._crowded(now_s, in_flight):
             decision.refused = "slots"
             end(decision, *dialect.busy(decision, (settings.slots or 0) + (settings.queue or 0)))
             return True
@@ -167,9 +165,10 @@ class Provider:
             return True
         limits = self.limits_of(asked.model)
         tokens = charge_tokens(settings.charge, asked, used)
-        # What is charged at the end is let in while there is room for a token at all.
-        needed = (1, 1 if self._postpaid else tokens, asked.estimate, 1)
-        refusal = limits.admit_amounts(now_s, needed, (1, tokens, asked.estimate, 0))
+        taken = needed = (1, tokens, asked.estimate, 0)
+        if self._settles:  # what is charged at the end is let in while there is room for a token at all
+            needed = (1, 1 if self._postpaid else tokens, asked.estimate, 1)
+        refusal = limits.admit_amounts(now_s, needed, taken)
         dialect.add_origin(decision)
         if settings.headers:
             dialect.add_limits(decision.headers, limits, now_s)

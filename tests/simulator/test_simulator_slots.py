@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchproc.simulator.provider import Provider
@@ -41,6 +41,7 @@ def test_waits_and_refusals(slots: int, queue: int, steps: list[tuple[float, flo
 ARRIVALS = st.lists(st.tuples(st.integers(0, 8), st.integers(0, 20)), max_size=60)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(1, 5), st.integers(0, 6), ARRIVALS)
 def test_never_more_at_once_and_first_come_first_served(
     slots: int, queue: int, arrivals: list[tuple[int, int]]
@@ -102,6 +103,7 @@ def test_without_a_queue_the_server_counts_for_itself_or_is_told() -> None:
     assert [alone.decide(at_s, CHAT, chat("a")).status for at_s in (0.0, 0.5, 1.0)] == [200, 503, 200]
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(0, 5), st.lists(st.integers(0, 3), min_size=1, max_size=30))
 def test_queues_are_deterministic(seed: int, gaps: list[int]) -> None:
     """The same seed and arrivals give the same latencies, to the last bit."""
