@@ -170,7 +170,7 @@ class SimulatedTransport:
                 await asyncio.sleep(0.05)
                 return reply
         await self._travel()
-        decision = self._provider.decide(self._now(), "/v1" + path, body, in_flight=self.in_flight)
+        decision = self._provider.decide(self._now(), "/v1" + path, body)  # it counts its slots itself
         await asyncio.sleep(decision.latency_s)
         await self._travel()
         self.statuses[decision.status] += 1
