@@ -219,9 +219,11 @@ class VirtualRun:
         capacity_for: Callable[[str], DualCapacity] | None = None,
         during: Callable[[VirtualRun], Coroutine[Any, Any, None]] | None = None,
         shelves: bool = False,
+        transport: Callable[[], Any] | None = None,
     ) -> None:
         self.bodies = bodies
         self.server = Provider(server)
+        self._make_transport = transport  # in the place of the simulated provider's
         self.limits = limits or Limits()
         self.policy = policy or Policy()
         self.events: list[Event] = []
@@ -239,6 +241,16 @@ class VirtualRun:
         now = asyncio.get_running_loop().time
         return capacity_maker(lambda model: self.limits, [], now=now, wall=0.0)(model)
 
+    def _simulated(self) -> SimulatedTransport:
+        return SimulatedTransport(
+            self.server,
+            script=self._script,
+            timeout_s=self._timeout_s,
+            delay_s=self._delay_s,
+            jitter_s=self._jitter_s,
+            seed=self._seed,
+        )
+
     def go(self) -> VirtualRun:
         """Run to the end."""
         in_virtual_time(self._go())
@@ -247,14 +259,7 @@ class VirtualRun:
     async def _go(self) -> None:
         loop = asyncio.get_running_loop()
         self.ledger = MemoryLedger()
-        self.transport = SimulatedTransport(
-            self.server,
-            script=self._script,
-            timeout_s=self._timeout_s,
-            delay_s=self._delay_s,
-            jitter_s=self._jitter_s,
-            seed=self._seed,
-        )
+        self.transport = (self._make_transport or self._simulated)()
         self.scheduler = Scheduler(self.policy, self._capacity_for, lambda model: LearntOutput())
         self.pool = Pool(
             self.scheduler,

@@ -87,6 +87,11 @@ class DualCapacity:
         return self.parts[1].tracker
 
     @property
+    def known(self) -> bool:
+        """Whether any limit is."""
+        return any(part.tracker is not None for part in self.parts)
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether any known limit is one of tokens."""
         return any(part.tracker is not None and part.what != REQUESTS for part in self.parts)

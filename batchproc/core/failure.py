@@ -10,6 +10,8 @@ from batchproc.core.lane import Lane, Ticket
 from batchproc.core.modelqueue import ModelQueue, Policy
 from batchproc.model import Demand, Fault, FaultKind
 
+_MOST_CROWDED = 20  # refusals for «too many at once» that one job may have without being suspected
+
 
 class Failures:
     """Brings trackers, lane and guards up to date and says what happens to the job."""
@@ -29,6 +31,8 @@ class Failures:
         if kind is FaultKind.RATE_LIMITED:
             if lane.good(now):
                 lane.window.restart()
+            if _bare(queue, fault) and _too_many(lane, ticket, in_flight, now):
+                return _again(lane, ticket, fault, now, retry.spread_s(1.0, u))
             return self._rate_limited(queue, lane, ticket, fault, now, u)
         if kind is FaultKind.CONNECT:
             ticket.attempts -= 1  # it was never sent
@@ -40,7 +44,7 @@ class Failures:
             return self._timed_out(lane, ticket, fault, now, u)
         if kind in retry.STRIKES:
             return self._strike(queue, lane, ticket, fault, in_flight, now, u)
-        lane.answered(in_flight, now)
+        lane.answered(ticket, in_flight, now)
         if kind is FaultKind.TOO_LARGE:
             _learn_too_large(queue, lane, ticket, fault, now)
         else:
@@ -66,13 +70,13 @@ class Failures:
     def _strike(
         self, queue: ModelQueue, lane: Lane, ticket: Ticket, fault: Fault, in_flight: int, now: float, u: float
     ) -> Ended | Requeued:
+        if fault.kind is FaultKind.OVERLOADED and lane.out_since is None and _too_many(lane, ticket, in_flight, now):
+            return _again(lane, ticket, fault, now, max(retry.spread_s(1.0, u), fault.wait_s or 0.0))
         if not ticket.strikes:
             ticket.first_strike_at = now
         ticket.strikes += 1
-        if fault.kind is FaultKind.OVERLOADED:
-            lane.window.overloaded(now, ticket.sent_at)
-        elif fault.kind is FaultKind.INVALID:
-            lane.answered(in_flight, now)
+        if fault.kind is FaultKind.INVALID:
+            lane.answered(ticket, in_flight, now)
             queue.passed()
         if fault.kind is not FaultKind.INVALID and lane.failing(ticket, now, fault.message):
             lane.forgive()
@@ -96,6 +100,22 @@ class Failures:
     def _give_up(self, ticket: Ticket, fault: Fault, code: str | None = None, message: str | None = None) -> Ended:
         self._guards.failed(fault)
         return Ended(ticket, fault, code, message)
+
+
+def _bare(queue: ModelQueue, fault: Fault) -> bool:
+    """A 429 that names no limit and no wait, of a model of which no limit is known: it may mean «too many at once»."""
+    return not queue.capacity.known and fault.wait_s is None and fault.limit is None and not fault.daily
+
+
+def _too_many(lane: Lane, ticket: Ticket, in_flight: int, now: float) -> bool:
+    """A refusal of the lane's server: whether all it says is «too many at once», so that neither job nor server fails.
+
+    A job to which that happens again and again is refused for itself.
+    """
+    if not lane.window.overloaded(in_flight, ticket.sent_at, now) or in_flight < 2:
+        return False
+    ticket.crowded += 1
+    return ticket.crowded <= _MOST_CROWDED
 
 
 def _again(lane: Lane, ticket: Ticket, fault: Fault, now: float, wait_s: float) -> Requeued:

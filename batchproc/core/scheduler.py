@@ -227,6 +227,7 @@ class Scheduler:
         if ticket.probe:
             lane.probe_sent()
         lane.in_flight += 1
+        ticket.among = lane.in_flight
         self.in_flight += 1
         return Grant(ticket)
 
@@ -263,7 +264,7 @@ class Scheduler:
             lane.probe_ended(now)
         if isinstance(outcome, Answer):
             queue.passed()
-            lane.answered(in_flight, now)
+            lane.answered(ticket, in_flight, now, worked=True)
             queue.capacity.accepted(ticket.demand, ticket.stamps, now)
             queue.told(ticket, rates, now)
             queue.answered(ticket, outcome.usage, now)
