@@ -56,7 +56,7 @@ def test_a_job_that_is_refused_for_itself_fails():
 
     class Poisoned(SlotTransport):
         async def send(self, path, model, body):
-            reply = await super().send(path, body)
+            reply = await super().send(path, model, body)
             return reply if b"poison" not in body else type(reply)(503, {}, b"")
 
     def make():
