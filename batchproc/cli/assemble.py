@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
 from batchproc.cli.firstlook import FIRST, look
+from batchproc.cli.telling import Teller
 from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
 from batchproc.core.modelqueue import Policy
@@ -214,12 +215,14 @@ class Run:
         try:
             for note in store.notes:
                 self._progress.event(Note(loop.time(), note))
+            teller = Teller(store.store, settings, self._command)
             with Signals(pool, settings.drain_s, status) as signals:
                 ending = await run(
                     pool,
                     feed,
                     store.store,
-                    tick=lambda: self._tick(watch),
+                    tick=lambda: self._tick(watch, teller),
+                    at_end=lambda ending: teller.ends(ending, signals.exit_code),
                     stop_after_s=settings.stop_after_s,
                 )
             if weigher.fallbacks:
@@ -243,9 +246,11 @@ class Run:
             keyless=self._key is None,
         )
 
-    def _tick(self, watch: Watch) -> None:
+    def _tick(self, watch: Watch, teller: Teller) -> None:
         now = asyncio.get_running_loop().time()
-        self._progress.update(watch.snapshot(now))
+        snapshot = watch.snapshot(now)
+        self._progress.update(snapshot)
+        teller.waits(snapshot.waiting_for, now)
         if self._lock is not None and now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_S
             self._lock.beat()

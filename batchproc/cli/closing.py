@@ -10,8 +10,9 @@ from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
 from batchproc.settings import RunSettings
-from batchproc.snapshot import ErrorGroup, Snapshot, Summary
+from batchproc.snapshot import Snapshot, Summary
 from batchproc.store.checkpoint import Totals
+from batchproc.store.look import error_groups
 
 _EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2}
 _GUARD = 5
@@ -33,7 +34,7 @@ def closing(
     halt = None if ending.complete else ending.halt
     done = totals.succeeded + totals.failed
     total = last.total
-    code = _exit_code(ending, halt, totals, signal_code)
+    code = exit_code(ending, totals, signal_code)
     nothing = ending.complete and not watch.stats.requests and watch.resumed == done > 0
     trial = settings.limit is not None and total is None and code in (0, 3)
     to_file = settings.output != "-"
@@ -53,7 +54,7 @@ def closing(
         output_tokens=totals.output_tokens,
         models=watch.means(now),
         binding=watch.binding(),
-        errors=_errors(totals),
+        errors=error_groups(totals),
         output=settings.output,
         checkpoint=settings.checkpoint if to_file else None,
         next_command=_next(settings, code, totals, command, trial=trial),
@@ -81,14 +82,23 @@ def finished_before(settings: RunSettings, totals: Totals) -> Summary:
         output_tokens=totals.output_tokens,
         models=(),
         binding="",
-        errors=_errors(totals),
+        errors=error_groups(totals),
         output=settings.output,
         checkpoint=settings.checkpoint,
         next_command=_look_at_failures(settings) if totals.failed else None,
     )
 
 
-def _exit_code(ending: Ending, halt: Halt | None, totals: Totals, signal_code: int | None) -> int:
+def why_stopped(ending: Ending) -> str:
+    """Why a run did not come to its end, in words; empty if it did."""
+    if ending.error is not None:
+        return ending.error.message
+    return ending.halt.message if ending.halt is not None and not ending.complete else ""
+
+
+def exit_code(ending: Ending, totals: Totals, signal_code: int | None) -> int:
+    """The exit code of a run that ended so."""
+    halt = None if ending.complete else ending.halt
     if ending.error is not None:
         return ending.error.exit_code
     if ending.complete or halt is None:
@@ -140,11 +150,6 @@ def _hint(ending: Ending, halt: Halt | None, *, keyless: bool) -> str | None:
             return "set OPENAI_API_KEY or name a file with `--api-key-file`, then run the same command again"
         return "mend it at the provider (key, money, account), then run the same command again: nothing is lost"
     return halt.hint
-
-
-def _errors(totals: Totals) -> tuple[ErrorGroup, ...]:
-    groups = [ErrorGroup(code, e.count, e.line, e.message) for code, e in totals.errors.items()]
-    return tuple(sorted(groups, key=lambda g: (-g.count, g.line)))
 
 
 def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], *, trial: bool) -> str | None:

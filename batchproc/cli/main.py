@@ -14,6 +14,7 @@ from batchproc.errors import BatchprocError
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
+    "status": "batchproc.cli.status",
     "simulate": "batchproc.cli.simulate",
     "completion": "batchproc.cli.completion",
 }

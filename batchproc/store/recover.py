@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from batchproc.core.order import InOrder
 from batchproc.model import Position, Result
 from batchproc.resultline import Seen, digest_in, read_line
-from batchproc.store.checkpoint import Header, Mark, Totals
+from batchproc.store.checkpoint import Header, Mark, Told, Totals
 from batchproc.store.digests import Digests
 from batchproc.store.files import disk_failed
 from batchproc.store.reading import lines_of, parts_of
@@ -45,6 +45,8 @@ class Recovered(Struct):
     ours: bool
     keep_tail: bool  # behind `checkpoint_size` the checkpoint has results that stand nowhere else
     record_bytes: int  # of a result record in the checkpoint, on average
+    retry: Told | None = None  # a retry that is not through; its results begin at byte `retry_from` of the checkpoint
+    retry_from: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -93,6 +95,8 @@ def recover(output: str, checkpoint: str) -> Recovered:
         ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
         keep_tail=found.loose_tail,
         record_bytes=found.result_bytes // max(1, found.results),
+        retry=marks.retry,
+        retry_from=marks.retry_from,
         notes=_notes(output, checkpoint, marks.last, tail, found),
     )
 

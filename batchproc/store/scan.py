@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 from msgspec import Struct, field
 
 from batchproc.core.order import InOrder
 from batchproc.model import NO_USAGE, Result
-from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Totals, message_in, parse_result
+from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Told, Totals, message_in, parse_result
 from batchproc.store.digests import Digests
 from batchproc.store.reading import lines_of, parts_of, whole_lines
 from batchproc.store.record import PREFIX, is_whole
@@ -20,16 +20,25 @@ from batchproc.store.sums import LineSums
 _HEADER = msgspec.json.Decoder(Header)
 _MARK = msgspec.json.Decoder(Mark)
 _SENT = msgspec.json.Decoder(Sent)
+_TOLD = msgspec.json.Decoder(Told)
 _RESULT_KIND = b'"kind":"result"'
 _MARK_KIND = b'"kind":"mark"'
+_NOTE_KIND = b'"kind":"note"'
 _OPENING = b'{"crc":"'
 
 
 class Marks(Struct):
-    """What the marks of a checkpoint say: the last one, and the checksums of output lines."""
+    """What the marks of a checkpoint say: the last one, and the checksums of output lines; and what its notes say.
+
+    `told` is the last note of each kind, as far as it holds: a new process begins without waits and stops. `retry` is
+    set while a retry is not through; its results begin at byte `retry_from`.
+    """
 
     last: Mark | None = None
     sums: LineSums = field(default_factory=LineSums)
+    told: dict[str, Told] = field(default_factory=dict)
+    retry: Told | None = None
+    retry_from: int = 0
 
 
 class Scan(Struct):
@@ -52,17 +61,43 @@ class Scan(Struct):
 
 
 def read_marks(path: str, *, sums: bool) -> Marks:
-    """Look for the marks only; `sums`: their checksums too. Raises OSError."""
+    """Look for the marks and notes only; `sums`: checksums of output lines too. Raises OSError."""
     found = Marks()
+    offset = 0
     for block in whole_lines(path):
-        at = block.find(_MARK_KIND)
-        while at >= 0:
-            start = block.rfind(b"\n", 0, at) + 1
-            end = block.find(b"\n", at)
-            if at == start + PREFIX and is_whole(line := block[start:end]):
-                _note_mark(found, line, sums)
-            at = block.find(_MARK_KIND, end)
+        for _, line in _records_of(block, _MARK_KIND):
+            _note_mark(found, line, sums)
+        for end, line in _records_of(block, _NOTE_KIND):
+            _note_told(found, line, offset + end + 1)
+        offset += len(block)
     return found
+
+
+def read_header(path: str) -> Header | None:
+    """The header, where it stands at the beginning of the file. Raises OSError."""
+    try:
+        with open(path, "rb") as f:
+            head = f.read(1 << 16)
+    except FileNotFoundError:
+        return None
+    for line in head.split(b"\n")[:2]:
+        if is_whole(line):
+            try:
+                return _HEADER.decode(line)
+            except msgspec.DecodeError:
+                pass  # damaged: the second one may be whole
+    return None
+
+
+def _records_of(block: bytes, kind: bytes) -> Iterator[tuple[int, bytes]]:
+    """(end, record) of the whole records of one kind."""
+    at = block.find(kind)
+    while at >= 0:
+        start = block.rfind(b"\n", 0, at) + 1
+        end = block.find(b"\n", at)
+        if at == start + PREFIX and is_whole(line := block[start:end]):
+            yield end, line
+        at = block.find(kind, end)
 
 
 def _note_mark(found: Marks, line: bytes, sums: bool) -> None:
@@ -73,6 +108,20 @@ def _note_mark(found: Marks, line: bytes, sums: bool) -> None:
     found.last = mark
     if sums:
         found.sums.replace(mark.since, mark.sums)
+
+
+def _note_told(found: Marks, line: bytes, end: int) -> None:
+    try:
+        told = _TOLD.decode(line)
+    except msgspec.DecodeError:
+        return
+    if told.what == "run":
+        found.told.clear()
+    elif told.what == "retry":
+        found.retry, found.retry_from = told, end
+    elif told.what == "retried":
+        found.retry = None
+    found.told[told.what] = told
 
 
 def scan(path: str, order: InOrder, totals: Totals) -> Scan:
