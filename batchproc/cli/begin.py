@@ -9,16 +9,18 @@ from collections.abc import Callable
 import click
 
 from batchproc.cli.assemble import Run
+from batchproc.cli.closing import done_before
 from batchproc.errors import DiskFailed, UsageError
 from batchproc.settings import RunSettings
 from batchproc.simulator.embedded import Embedded
 from batchproc.simulator.settings import SimulatorSettings
+from batchproc.snapshot import Status
 from batchproc.store.input import check_input
 from batchproc.store.lock import OutputLock
 from batchproc.store.opening import set_aside
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for
-from batchproc.ui.summary import summary_json
+from batchproc.ui.summary import print_summary, summary_json
 
 
 def begin(
@@ -33,22 +35,23 @@ def begin(
     no_color: bool,
     as_json: bool,
     command: list[str],
+    make: type[Run] = Run,
 ) -> int:
-    """Run; returns the exit code. Raises BatchprocError."""
+    """Run, or what `make` does instead; returns the exit code. Raises BatchprocError."""
     if as_json and settings.output == "-":
         raise UsageError("`--json` and `-o -` both want standard output", "write the results to a file")
     who = audience(
-        isatty=_is_terminal(sys.stderr),
+        isatty=is_terminal(sys.stderr),
         environ=os.environ,
         progress=show,
         no_color=no_color,
         quiet=quiet,
-        results_on_terminal=settings.output == "-" and _is_terminal(sys.stdout),
+        results_on_terminal=settings.output == "-" and is_terminal(sys.stdout),
     )
     console = Console(sys.stderr, who)
     progress = progress_for(console, -1 if quiet else verbose)
     _check_files(settings)
-    embedded = _embedded(settings)
+    embedded = _embedded(settings) if make.sends else None
     lock = None
     try:
         if embedded is not None:
@@ -59,7 +62,7 @@ def begin(
             if settings.fresh:
                 _confirm(settings)
         base_url: Callable[[], str] = embedded.wait_url if embedded is not None else lambda: settings.base_url
-        run = Run(
+        run = make(
             settings,
             key=key,
             headers=headers,
@@ -82,6 +85,16 @@ def begin(
     return summary.exit_code
 
 
+def say_finished(seen: Status, *, quiet: bool, no_color: bool, as_json: bool) -> int:
+    """The last words where everything was done before; returns the exit code. Raises DiskFailed."""
+    who = audience(isatty=is_terminal(sys.stderr), environ=os.environ, no_color=no_color, quiet=quiet)
+    summary = done_before(seen)
+    print_summary(Console(sys.stderr, who), summary, quiet=quiet)
+    if as_json:
+        _print(summary_json(summary))
+    return summary.exit_code
+
+
 def _print(document: bytes) -> None:
     """Write a document to standard output. Raises DiskFailed where it is full or closed."""
     try:
@@ -92,7 +105,8 @@ def _print(document: bytes) -> None:
         raise DiskFailed(f"writing to standard output failed: {e.strerror or e}") from e
 
 
-def _is_terminal(stream: object) -> bool:
+def is_terminal(stream: object) -> bool:
+    """Whether a stream is a terminal; one that is closed is none."""
     try:
         return bool(stream is not None and stream.isatty())  # type: ignore[attr-defined]
     except ValueError:
@@ -132,7 +146,7 @@ def _confirm(settings: RunSettings) -> None:
     there = [p for p in (settings.output, settings.checkpoint) if os.path.exists(p)]
     if not there or settings.yes:
         return
-    if not _is_terminal(sys.stdin):
+    if not is_terminal(sys.stdin):
         raise UsageError(
             f"`--fresh` would start over although `{there[0]}` exists", "add `--yes` if that is what you want"
         )

@@ -10,7 +10,7 @@ from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
 from batchproc.settings import RunSettings
-from batchproc.snapshot import Snapshot, Summary
+from batchproc.snapshot import Snapshot, Status, Summary
 from batchproc.store.checkpoint import Totals
 from batchproc.store.look import error_groups
 
@@ -86,6 +86,32 @@ def finished_before(settings: RunSettings, totals: Totals) -> Summary:
         output=settings.output,
         checkpoint=settings.checkpoint,
         next_command=_look_at_failures(settings) if totals.failed else None,
+    )
+
+
+def done_before(seen: Status) -> Summary:
+    """The last words where nothing was left to do, and the input need not even be there."""
+    done = seen.answered
+    return Summary(
+        verdict=_nothing(done),
+        exit_code=seen.exit_code,
+        total=done,
+        succeeded=seen.totals.succeeded,
+        failed=seen.totals.failed,
+        not_run=0,
+        resumed=done,
+        elapsed_s=0.0,
+        requests=0,
+        retries=0,
+        rate_limited=0,
+        input_tokens=seen.totals.input_tokens,
+        output_tokens=seen.totals.output_tokens,
+        models=(),
+        binding="",
+        errors=seen.errors,
+        output=seen.output,
+        checkpoint=seen.checkpoint,
+        next_command=None,
     )
 
 
@@ -177,6 +203,7 @@ def typed(command: list[str], *, without_limit: bool = False) -> str:
         command = [word for word in command if not word.startswith("--limit=")]
     words: list[str] = [_program(command[0]) if command else "batchproc"]
     hide = False
+    once = {"--fresh", "--break-lock"} | ({"--yes", "-y"} if "--fresh" in command else set())
     for word in command[1:]:
         if hide:
             words.append(_hidden(word))
@@ -186,7 +213,7 @@ def typed(command: list[str], *, without_limit: bool = False) -> str:
             hide = True
         elif word.startswith("--header="):
             words.append("--header=" + _hidden(word.removeprefix("--header=")))
-        elif word not in ("--fresh", "--yes", "-y", "--break-lock"):
+        elif word not in once:
             words.append(word)
     if words[0].endswith("__main__.py"):
         words[0:1] = ["python", "-m", "batchproc"]

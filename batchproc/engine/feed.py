@@ -169,7 +169,7 @@ class Feed:
             return
         job = self._parser.parse(raw)
         if isinstance(job, BadJob):
-            self._pool.end_bad(refused(job))
+            self._pool.end_bad(refused(job, self._earlier.sent.get(index, 0)))
             return
         self._mean_bytes += (len(job.body) - self._mean_bytes) / 100
         shelf = self._shelves.get((job.path, job.model))
