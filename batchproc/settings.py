@@ -37,6 +37,7 @@ class RunSettings(Struct, frozen=True):
     fresh: bool = False
     yes: bool = False
     break_lock: bool = False
+    adopt: bool = False
 
     def identity(self) -> dict[str, str | None]:
         """The settings that change what is asked; a resume must have the same."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable
@@ -15,9 +16,12 @@ from batchproc.settings import RunSettings
 from batchproc.simulator.embedded import Embedded
 from batchproc.simulator.settings import SimulatorSettings
 from batchproc.snapshot import Status
+from batchproc.store.adopt import adopt
 from batchproc.store.input import check_input
+from batchproc.store.jobs import JobParser
 from batchproc.store.lock import OutputLock
 from batchproc.store.opening import set_aside
+from batchproc.store.recover import has_lines
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for
 from batchproc.ui.summary import print_summary, summary_json
@@ -61,6 +65,8 @@ def begin(
             lock.acquire(break_lock=settings.break_lock)
             if settings.fresh:
                 _confirm(settings)
+            elif settings.adopt:
+                _adopt(settings, console)
         base_url: Callable[[], str] = embedded.wait_url if embedded is not None else lambda: settings.base_url
         run = make(
             settings,
@@ -115,7 +121,11 @@ def is_terminal(stream: object) -> bool:
 
 def _check_files(settings: RunSettings) -> None:
     check_input(settings.jobs)
+    if settings.adopt and settings.fresh:
+        raise UsageError("`--adopt` and `--fresh` contradict each other")
     if settings.output == "-":
+        if settings.adopt:
+            raise UsageError("`--adopt` makes no sense with `-o -`: there is no file to take over")
         if settings.fresh:
             raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
         return
@@ -151,6 +161,17 @@ def _confirm(settings: RunSettings) -> None:
             f"`--fresh` would start over although `{there[0]}` exists", "add `--yes` if that is what you want"
         )
     click.confirm(f"start over? {' and '.join(there)} will be renamed", abort=True, err=True)
+
+
+def _adopt(settings: RunSettings, console: Console) -> None:
+    """Take the output over where it has no checkpoint; where it has one, the run goes on as ever."""
+    if has_lines(settings.checkpoint) or not has_lines(settings.output):
+        return
+    if settings.jobs == "-" or not os.path.isfile(settings.jobs):
+        raise UsageError("`--adopt` compares the output with the jobs, and cannot read them twice from a pipe")
+    parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=True)
+    lines = asyncio.run(adopt(settings.output, settings.checkpoint, settings.jobs, parser, settings.identity()))
+    console.line(f"adopted {settings.output}: each of its {lines:,} lines is the result of its job")
 
 
 def _start_over(settings: RunSettings, console: Console) -> None:

@@ -78,6 +78,7 @@ def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     "--header", type=HEADER, multiple=True, metavar="NAME=VALUE", help="Extra request header; NAME=@FILE for secrets."
 )
 @_option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
+@_option("--adopt", is_flag=True, help="Take over an output whose checkpoint is gone, if its lines answer these jobs.")
 @_option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
 @_option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
@@ -163,6 +164,7 @@ def _settings(o: dict[str, Any]) -> RunSettings:
         fresh=o["fresh"],
         yes=o["yes"],
         break_lock=o["break_lock"],
+        adopt=o["adopt"],
     )
 
 

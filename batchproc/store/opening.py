@@ -89,7 +89,8 @@ async def open_store(
     if decision.step is Step.FOREIGN or (decision.step is Step.VERIFY and not had.ours):
         raise ForeignOutput(
             f"`{output}` exists, and there is no checkpoint `{checkpoint}` that says this run made it",
-            "choose another output with `-o`, or start over with `--fresh` (the old file is renamed, not deleted)",
+            "choose another output with `-o`; `--adopt` takes it over if its lines answer these jobs; `--fresh` starts "
+            "over (the old file is renamed, not deleted)",
         )
     if had.header is not None and had.header.version > VERSION:
         raise FilesDoNotFit(f"`{checkpoint}` was written by a newer batchproc", "go on with that one")

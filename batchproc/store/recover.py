@@ -184,7 +184,7 @@ def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
             broken = True
             tail.salvaged.append((seen, line))
     for line in rest:
-        if not _take_parts(tail, line, sums) and not _is_torn(line):
+        if not _take_parts(tail, line, sums) and not is_torn(line):
             tail.bad += 1
     return tail
 
@@ -208,7 +208,7 @@ def _take_parts(tail: _Tail, line: bytes, sums: LineSums) -> bool:
     return some
 
 
-def _is_torn(line: bytes) -> bool:
+def is_torn(line: bytes) -> bool:
     """Whether this can be the beginning of a line of ours, as a crash leaves it: cut, or zeros to the end."""
     text = line.rstrip(b"\0")
     return text.startswith(_OPENING) or _OPENING.startswith(text)
