@@ -38,6 +38,7 @@ class RunSettings(Struct, frozen=True):
     yes: bool = False
     break_lock: bool = False
     adopt: bool = False
+    only: tuple[str, ...] = ()  # of a retry: codes of the failed lines to send again; empty: all
 
     def identity(self) -> dict[str, str | None]:
         """The settings that change what is asked; a resume must have the same."""

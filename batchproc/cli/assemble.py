@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
-from batchproc.cli.firstlook import FIRST, look
+from batchproc.cli.firstlook import FIRST, chained, look
 from batchproc.cli.loop import first_error, loop_factory
+from batchproc.cli.policy import policy_of
 from batchproc.cli.telling import Teller
 from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
-from batchproc.core.modelqueue import Policy
 from batchproc.core.scheduler import Scheduler
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
@@ -92,7 +92,7 @@ class Run:
             if store.finished:
                 for note in store.notes:
                     self._progress.event(Note(0.0, note))
-                return finished_before(settings, store.store.totals)
+                return finished_before(settings, store.store.totals, self._command)
             if store.position.offset:
                 await opened.blocks.close()
                 opened = await open_input(settings.jobs, store.position.offset)
@@ -115,6 +115,9 @@ class Run:
     def _earlier(self, store: OpenedStore) -> Earlier:
         written = answered_digests(self._settings.output) if store.verify else None
         return Earlier(store.store.order.next_index, written, store.digests, store.store.unanswered)
+
+    def _total(self) -> int | None:
+        """How many jobs there are, where that is known before they are read."""
 
     async def _after(self, ending: Ending) -> None:
         """What is left to do when everything is written."""
@@ -143,7 +146,7 @@ class Run:
         look(first, parser)
         if settings.fresh:
             self._start_over()
-        return opened, _chained(seen, lines), first
+        return opened, chained(seen, lines), first
 
     async def _store(self, opened: Opened) -> OpenedStore:
         settings = self._settings
@@ -179,7 +182,7 @@ class Run:
             secrets=self._secrets,
         )
         scheduler = Scheduler(
-            self._policy(),
+            policy_of(settings),
             capacity_maker(settings.limits, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
         )
@@ -209,7 +212,16 @@ class Run:
             limit=settings.limit,
             shelf=lambda: Shelf(opened.fd),
         )
-        watch = Watch(scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit)
+        watch = Watch(
+            scheduler,
+            pool,
+            feed,
+            store.store,
+            now=loop.time(),
+            size=opened.size,
+            limit=settings.limit,
+            total=self._total(),
+        )
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
 
@@ -275,16 +287,6 @@ class Run:
             self._beat_at = now + HEARTBEAT_S
             self._lock.beat()
 
-    def _policy(self) -> Policy:
-        s = self._settings
-        return Policy(
-            max_attempts=s.max_attempts,
-            max_wait_s=s.max_wait_s,
-            wait_for_daily=s.wait_for_daily,
-            concurrency=s.concurrency,
-            fail_over=s.fail_over,
-        )
-
     @staticmethod
     async def _warm_up(weigher: Weigher, parser: Parser, first: list[RawLine]) -> None:
         """Load the ranks for the first job's model while an embedded provider starts."""
@@ -292,13 +294,6 @@ class Run:
             model = getattr(parser.parse(raw), "model", None)
             if model:
                 await asyncio.to_thread(weigher.preload, model)
-
-
-async def _chained(seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]) -> AsyncIterator[list[RawLine]]:
-    for batch in seen:
-        yield batch
-    async for batch in rest:
-        yield batch
 
 
 def _continued(opened: Opened, store: OpenedStore) -> AsyncIterator[list[RawLine]]:

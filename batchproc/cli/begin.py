@@ -20,7 +20,7 @@ from batchproc.store.adopt import adopt
 from batchproc.store.input import check_input
 from batchproc.store.jobs import JobParser
 from batchproc.store.lock import OutputLock
-from batchproc.store.opening import set_aside
+from batchproc.store.mending import set_aside
 from batchproc.store.recover import has_lines
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for

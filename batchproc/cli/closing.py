@@ -63,7 +63,7 @@ def closing(
     )
 
 
-def finished_before(settings: RunSettings, totals: Totals) -> Summary:
+def finished_before(settings: RunSettings, totals: Totals, command: list[str]) -> Summary:
     """The last words where an earlier run left nothing to do."""
     done = totals.succeeded + totals.failed
     return Summary(
@@ -85,7 +85,7 @@ def finished_before(settings: RunSettings, totals: Totals) -> Summary:
         errors=error_groups(totals),
         output=settings.output,
         checkpoint=settings.checkpoint,
-        next_command=_look_at_failures(settings) if totals.failed else None,
+        next_command=retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None,
     )
 
 
@@ -184,14 +184,10 @@ def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], 
     if code in (0, 3):
         if trial:
             return typed(command, without_limit=True)
-        return _look_at_failures(settings) if totals.failed else None
+        return retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None
     if code in (2, 6):
         return None
     return typed(command)
-
-
-def _look_at_failures(settings: RunSettings) -> str:
-    return f"jq -c 'select(.error)' {shlex.quote(settings.output)}"
 
 
 def typed(command: list[str], *, without_limit: bool = False) -> str:
@@ -218,6 +214,27 @@ def typed(command: list[str], *, without_limit: bool = False) -> str:
     if words[0].endswith("__main__.py"):
         words[0:1] = ["python", "-m", "batchproc"]
     return shlex.join(words)
+
+
+def retry_typed(command: list[str], output: str, jobs: str, folder: str) -> str:
+    """The command that sends the failed lines again, with the options of the one that was typed in `folder`."""
+    names = {os.path.normpath(os.path.join(folder, name)) for name in (jobs, output)}
+    at = next((n for n, word in enumerate(command) if word in ("run", "retry")), None)
+    if at is None:
+        return shlex.join(["batchproc", "retry", output])
+    words = [*command[:at], "retry", output]
+    skip = False
+    for word in command[at + 1 :]:
+        name = word.partition("=")[0]
+        if skip:
+            skip = False
+        elif word in ("-o", "--output", "--limit", "--only"):
+            skip = True
+        elif word in ("-", "--adopt", "--fresh", "--yes", "-y") or name in ("--output", "--limit", "--only"):
+            continue
+        elif not (word.startswith("-o") or os.path.normpath(os.path.join(folder, word)) in names):
+            words.append(word)
+    return typed(words)
 
 
 def _program(path: str) -> str:

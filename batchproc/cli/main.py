@@ -15,6 +15,7 @@ from batchproc.errors import BatchprocError
 _COMMANDS = {
     "run": "batchproc.cli.run",
     "status": "batchproc.cli.status",
+    "retry": "batchproc.cli.retry",
     "finish": "batchproc.cli.finish",
     "simulate": "batchproc.cli.simulate",
     "completion": "batchproc.cli.completion",

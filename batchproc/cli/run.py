@@ -103,7 +103,7 @@ def run(**options: Any) -> int:
     from batchproc.store.input import check_input
 
     check_input(options["jobs"])
-    settings = _settings(options)
+    settings = settings_of(options)
     headers = extra_headers(options["header"], os.environ)
     key = None
     if settings.provider != "simulated":
@@ -124,7 +124,8 @@ def run(**options: Any) -> int:
     )
 
 
-def _settings(o: dict[str, Any]) -> RunSettings:
+def settings_of(o: dict[str, Any]) -> RunSettings:
+    """The settings that these options make. Raises UsageError."""
     provider = "simulated" if o["simulate"] else o["provider"] or "openai"
     if o["simulate"] and o["provider"] == "openai":
         raise UsageError("`--simulate` and `--provider openai` contradict each other")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 
 import click
@@ -28,6 +29,7 @@ def status(output: str, checkpoint: str | None, as_json: bool, no_color: bool) -
 
     It only looks: while the run goes on, too, from another terminal.
     """
+    from batchproc.cli.closing import retry_typed
     from batchproc.store.look import age_s, look
     from batchproc.ui.console import audience
     from batchproc.ui.jsontext import json_line
@@ -41,5 +43,8 @@ def status(output: str, checkpoint: str | None, as_json: bool, no_color: bool) -
         stopped_s = age_s(seen.stopped_at) if seen.stopped_at is not None else None
         running_s = age_s(seen.running.since) if seen.running is not None else 0.0
         here = seen.folder is None or os.path.realpath(seen.folder) == os.path.realpath(os.getcwd())
-        click.echo(status_text(seen, who.colour, running_s=running_s, stopped_s=stopped_s, here=here))
+        typed = shlex.split(seen.command or "")
+        retry = retry_typed(typed, seen.output, seen.jobs or "-", seen.folder or os.getcwd())
+        text = status_text(seen, who.colour, running_s=running_s, stopped_s=stopped_s, here=here, retry=retry)
+        click.echo(text)
     return seen.exit_code

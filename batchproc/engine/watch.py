@@ -12,7 +12,10 @@ from batchproc.snapshot import ModelRate, Snapshot
 
 
 class Watch:
-    """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known."""
+    """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known.
+
+    `total` is how many jobs the run has, where that is not what the feed reads.
+    """
 
     def __init__(
         self,
@@ -24,6 +27,7 @@ class Watch:
         now: float,
         size: int | None,
         limit: int | None,
+        total: int | None = None,
     ) -> None:
         self.stats = Stats()
         self.resumed = ledger.totals.succeeded + ledger.totals.failed
@@ -34,6 +38,7 @@ class Watch:
         self._ledger = ledger
         self._size = size
         self._limit = limit
+        self._total = total
         self._waits: dict[str, float] = {}
         self._looked_at = now
 
@@ -47,8 +52,8 @@ class Watch:
         """The run at this instant."""
         scheduler, feed, totals = self._scheduler, self._feed, self._ledger.totals
         done = totals.succeeded + totals.failed
-        total = feed.read if feed.ended else None
-        estimate = self._estimate()
+        total = self._total if self._total is not None else feed.read if feed.ended else None
+        estimate = self._estimate() if self._total is None else None
         waiting_for = self._pool.waiting_for
         if waiting_for:
             self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + now - self._looked_at

@@ -69,6 +69,20 @@ class Totals(Struct):
         elif len(self.errors) < 100:
             self.errors[code] = ErrorCount(1, line, message[:200])
 
+    def take_back(self, code: str | None, usage: Usage) -> None:
+        """A result that was counted is not the last of its job."""
+        if code is None:
+            self.succeeded -= 1
+            self.input_tokens -= usage.input_tokens
+            self.output_tokens -= usage.output_tokens
+            return
+        self.failed -= 1
+        known = self.errors.get(code)
+        if known is not None:
+            known.count -= 1
+            if known.count <= 0:
+                del self.errors[code]
+
     def copy(self) -> Totals:
         """An independent copy."""
         errors = {k: ErrorCount(e.count, e.line, e.message) for k, e in self.errors.items()}

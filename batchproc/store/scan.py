@@ -12,7 +12,7 @@ from batchproc.core.order import InOrder
 from batchproc.model import NO_USAGE, Result
 from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Told, Totals, message_in, parse_result
 from batchproc.store.digests import Digests
-from batchproc.store.reading import lines_of, parts_of, whole_lines
+from batchproc.store.reading import lines_of, parts_of, read_record, whole_lines
 from batchproc.store.record import PREFIX, is_whole
 from batchproc.store.sending import SentBefore
 from batchproc.store.sums import LineSums
@@ -124,16 +124,19 @@ def _note_told(found: Marks, line: bytes, end: int) -> None:
     found.told[told.what] = told
 
 
-def scan(path: str, order: InOrder, totals: Totals) -> Scan:
-    """Read a checkpoint; results that are not in `order` yet are put there and counted. Raises OSError."""
+def scan(path: str, order: InOrder, totals: Totals, start: int = 0) -> Scan:
+    """Read a checkpoint from byte `start` on; results that are not in `order` yet are put there and counted.
+
+    Raises OSError.
+    """
     found = Scan(Digests(order.next_index))
-    take = _taker(order, totals, found)
+    take = _taker(path, order, totals, found)
     rest: list[bytes] = []
     bad: list[bytes] = []
     end = PREFIX + len(_RESULT_KIND)
     crc32 = zlib.crc32
     size = 0
-    for offset, line in lines_of(path, 0, rest):
+    for offset, line in lines_of(path, start, rest):
         if line[PREFIX:end] == _RESULT_KIND:  # by far the most: checked in place
             good = line[:PREFIX] == b'{"crc":"%08x",' % crc32(line[PREFIX:]) and take(offset, line)
         else:
@@ -153,7 +156,7 @@ def scan(path: str, order: InOrder, totals: Totals) -> Scan:
     return found
 
 
-def _taker(order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes], bool]:
+def _taker(path: str, order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes], bool]:
     """A function that takes a result record whose checksum holds."""
     match, put, put_digest = RESULT.match, order.put, found.digests.put
     next_index = order.next_index
@@ -170,8 +173,9 @@ def _taker(order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes]
             return True
         try:
             put(index, offset)
-        except ValueError:
-            return True  # it is there twice
+        except ValueError:  # it is there twice: a retry brought a newer one
+            _take_back(path, order.where(index) or 0, totals)
+            order.move(index, offset)
         put_digest(index, int(digest, 16))
         if code == b"null":
             totals.succeeded += 1
@@ -183,6 +187,14 @@ def _taker(order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes]
         return True
 
     return take
+
+
+def _take_back(path: str, offset: int, totals: Totals) -> None:
+    """Count a result no longer."""
+    with open(path, "rb", buffering=0) as f:
+        r = parse_result(read_record(f.fileno(), offset))
+    if r is not None:
+        totals.take_back(r.code, r.usage)
 
 
 def _note(found: Scan, line: bytes) -> bool:

@@ -13,11 +13,16 @@ _LABEL = 11
 _WIDTH = 100
 
 
-def status_text(status: Status, colour: bool, *, running_s: float, stopped_s: float | None, here: bool) -> str:
-    """The words, without a final line break. `here`: the command can be typed in this folder as it is."""
+def status_text(
+    status: Status, colour: bool, *, running_s: float, stopped_s: float | None, here: bool, retry: str
+) -> str:
+    """The words, without a final line break.
+
+    `here`: the command can be typed in this folder as it is; `retry` is the one that sends failed lines again.
+    """
     style = {0: "green", 3: "yellow"}.get(status.exit_code, "cyan")
     lines = [paint(_verdict(status, running_s), style, colour)]
-    for label, text in _rows(status, stopped_s, here):
+    for label, text in _rows(status, stopped_s, here, retry):
         shown = f"{label}:" if label else ""
         lines.append(f"{paint(shown, 'dim', colour)}{' ' * (_LABEL - len(shown))}{text}")
     return "\n".join(lines)
@@ -37,7 +42,7 @@ def _verdict(status: Status, running_s: float) -> str:
     return f"{name}: done, {plural(failed, 'job')} failed" if failed else f"{name}: done"
 
 
-def _rows(status: Status, stopped_s: float | None, here: bool) -> list[tuple[str, str]]:
+def _rows(status: Status, stopped_s: float | None, here: bool, retry: str) -> list[tuple[str, str]]:
     totals = status.totals
     rows = [("answered", f"{_answered(status)} = {count(totals.succeeded)} succeeded + {count(totals.failed)} failed")]
     rows.append(("written", plural(status.written, "line")))
@@ -58,7 +63,7 @@ def _rows(status: Status, stopped_s: float | None, here: bool) -> list[tuple[str
         folder = "" if here or status.folder is None else f"cd {shlex.quote(status.folder)} && "
         rows.append(("next", harmless(folder + status.command)))
     elif status.exit_code == 3:
-        rows.append(("next", f"batchproc retry {harmless(shlex.quote(status.output))}"))
+        rows.append(("next", harmless(retry)))
     return rows
 
 

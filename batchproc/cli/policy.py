@@ -1,0 +1,17 @@
+"""What the scheduler must know of the settings."""
+
+from __future__ import annotations
+
+from batchproc.core.modelqueue import Policy
+from batchproc.settings import RunSettings
+
+
+def policy_of(s: RunSettings) -> Policy:
+    """The user's decisions about retries and waiting."""
+    return Policy(
+        max_attempts=s.max_attempts,
+        max_wait_s=s.max_wait_s,
+        wait_for_daily=s.wait_for_daily,
+        concurrency=s.concurrency,
+        fail_over=s.fail_over,
+    )
