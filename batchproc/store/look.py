@@ -15,9 +15,10 @@ from batchproc.errors import ForeignOutput, UsageError
 from batchproc.model import Position
 from batchproc.snapshot import ErrorGroup, Holder, Status, StatusTotals, StatusWait
 from batchproc.store.checkpoint import Mark, Totals
+from batchproc.store.count import count
 from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
-from batchproc.store.recover import has_lines, recover
+from batchproc.store.recover import has_lines
 from batchproc.store.scan import Marks, read_header, read_marks
 
 _RUNS_ON = "run it again without its checkpoint by `batchproc run JOBS -o OUTPUT --adopt`, if batchproc made it"
@@ -37,7 +38,7 @@ def look(output: str, checkpoint: str) -> Status:
     """How far the run with these files is. Raises UsageError, ForeignOutput, DiskFailed."""
     marks = told_by(output, checkpoint)
     running = held_by(output)
-    counted = _quick(output, marks, running) or _count(output, checkpoint)
+    counted = _quick(output, marks, running) or _count(output, checkpoint, marks)
     totals = counted.totals
     begun, wait, stop = (marks.told.get(what) for what in ("run", "wait", "stop"))
     retrying = marks.retry is not None
@@ -107,14 +108,17 @@ def _quick(output: str, marks: Marks, running: Holder | None) -> _Counted | None
     return _Counted(mark.saved, mark.next_index, mark.waiting, mark.tries, mark.done and size == mark.output_length)
 
 
-def _count(output: str, checkpoint: str) -> _Counted:
+def _count(output: str, checkpoint: str, marks: Marks) -> _Counted:
     """Count the results themselves."""
-    had = recover(output, checkpoint)
-    mark, order = had.mark, had.order
-    complete = mark is not None and mark.done and mark.next_index == order.next_index and not had.lost
-    if had.retry is not None:
-        complete = order.next_index == had.retry.lines
-    return _Counted(had.totals, order.next_index, order.waiting, had.unanswered.get(order.next_index, 0), complete)
+    try:
+        seen = count(output, checkpoint, marks)
+    except OSError as e:
+        disk_failed("reading", output, e)
+    mark = marks.last
+    complete = mark is not None and mark.done and mark.next_index == seen.written and seen.whole
+    if marks.retry is not None:
+        complete = seen.written == marks.retry.lines
+    return _Counted(seen.totals, seen.written, seen.waiting, seen.tries, complete)
 
 
 def _estimate(mark: Mark | None) -> int | None:

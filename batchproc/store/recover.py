@@ -70,7 +70,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
     except OSError as e:
         disk_failed("reading", checkpoint, e)
     try:
-        tail = _read_output(output, size, marks)
+        tail = read_output(output, size, marks)
     except OSError as e:
         disk_failed("reading", output, e)
     order = InOrder(tail.next_index)
@@ -101,7 +101,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
     )
 
 
-def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
+def _salvaged(tail: Tail, found: Scan, order: InOrder) -> list[Result]:
     """Results that are readable somewhere, though not where they belong: each index once."""
     results: dict[int, Result] = {}
     for seen, line in tail.salvaged:
@@ -111,7 +111,7 @@ def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
     return [r for r in results.values() if r.index not in order]
 
 
-def _notes(output: str, checkpoint: str, mark: Mark | None, tail: _Tail, found: Scan) -> list[str]:
+def _notes(output: str, checkpoint: str, mark: Mark | None, tail: Tail, found: Scan) -> list[str]:
     notes: list[str] = []
     if mark is not None and tail.next_index < mark.next_index:
         gone = mark.next_index - tail.next_index - len(tail.salvaged)
@@ -124,7 +124,7 @@ def _notes(output: str, checkpoint: str, mark: Mark | None, tail: _Tail, found: 
     return notes
 
 
-class _Tail(Struct):
+class Tail(Struct):
     """What the output holds from some line on. `bad` counts lines that are not as batchproc wrote them."""
 
     next_index: int
@@ -134,13 +134,14 @@ class _Tail(Struct):
     bad: int = 0
 
 
-def _read_output(output: str, size: int, marks: Marks) -> _Tail:
+def read_output(output: str, size: int, marks: Marks) -> Tail:
+    """What the output holds, from the last mark on where it is large. Raises OSError."""
     mark = marks.last
-    start = _Tail(0, 0, Totals())
+    start = Tail(0, 0, Totals())
     if not size:
         return start
     if mark is not None and size > _CHECK_ALL_BYTES and _ends_a_line(output, mark, size):
-        start = _Tail(mark.next_index, mark.output_length, mark.written())
+        start = Tail(mark.next_index, mark.output_length, mark.written())
     return _read_tail(output, start, marks)
 
 
@@ -163,7 +164,7 @@ def _ends_a_line(output: str, mark: Mark, size: int) -> bool:
     return seen is not None and seen.index == mark.next_index - 1
 
 
-def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
+def _read_tail(output: str, tail: Tail, marks: Marks) -> Tail:
     """Read the output from where `tail` stands; stop counting at the first line that is not the next one."""
     sums, mark = marks.sums, marks.last
     rest: list[bytes] = []
@@ -197,7 +198,7 @@ def _read(line: bytes, sums: LineSums) -> Seen | None:
     return seen
 
 
-def _take_parts(tail: _Tail, line: bytes, sums: LineSums) -> bool:
+def _take_parts(tail: Tail, line: bytes, sums: LineSums) -> bool:
     """Salvage whole lines from one whose newline was hit, or is missing."""
     some = False
     for part in parts_of(line, _OPENING):

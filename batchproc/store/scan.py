@@ -23,6 +23,7 @@ _SENT = msgspec.json.Decoder(Sent)
 _TOLD = msgspec.json.Decoder(Told)
 _RESULT_KIND = b'"kind":"result"'
 _MARK_KIND = b'"kind":"mark"'
+_SENT_KIND = b'"kind":"sent"'
 _NOTE_KIND = b'"kind":"note"'
 _OPENING = b'{"crc":"'
 
@@ -87,6 +88,15 @@ def read_header(path: str) -> Header | None:
             except msgspec.DecodeError:
                 pass  # damaged: the second one may be whole
     return None
+
+
+def sent_records(block: bytes) -> Iterator[Sent]:
+    """The notes of requests in a block of whole lines."""
+    for _, line in _records_of(block, _SENT_KIND):
+        try:
+            yield _SENT.decode(line)
+        except msgspec.DecodeError:
+            pass  # damaged
 
 
 def _records_of(block: bytes, kind: bytes) -> Iterator[tuple[int, bytes]]:
