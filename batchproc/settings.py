@@ -61,6 +61,8 @@ class RunSettings(Struct, frozen=True):
     fresh: bool = False
     yes: bool = False
     break_lock: bool = False
+    adopt: bool = False
+    only: tuple[str, ...] = ()  # of a retry: codes of the failed lines to send again; empty: all
 
     def limits_for(self, model: str) -> Limits:
         """The limits of one model: each from the most exact name that gives it, else that of every model."""

@@ -6,24 +6,26 @@ import asyncio
 import gc
 import os
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
-from batchproc.cli.firstlook import FIRST, look
-from batchproc.cli.trackers import capacity_maker, policy_of
+from batchproc.cli.firstlook import FIRST, chained, look
+from batchproc.cli.loop import first_error, loop_factory
+from batchproc.cli.policy import policy_of
+from batchproc.cli.telling import Teller
+from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
 from batchproc.core.scheduler import Scheduler
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
-from batchproc.engine.run import run
+from batchproc.engine.run import Ending, run
 from batchproc.engine.shutdown import DRAIN_S, Signals
 from batchproc.engine.watch import Watch
-from batchproc.errors import BatchprocError
 from batchproc.events import Note
 from batchproc.model import Job, RawLine
+from batchproc.ports import Parser
 from batchproc.providers.choose import provider_for
 from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings
@@ -46,6 +48,8 @@ class Run:
 
     `base_url` gives the address requests go to once it is known: an embedded provider needs a moment to start.
     """
+
+    sends = True  # requests go out: an embedded provider is needed where it is asked for
 
     def __init__(
         self,
@@ -75,26 +79,21 @@ class Run:
         """Run to the end. Raises BatchprocError where it cannot begin, or the disk fails."""
         gc.set_threshold(100_000, 50, 50)  # few cycles are made: looking for them costs more than they do
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 return runner.run(self._execute())
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_error(group) from group
 
     async def _execute(self) -> Summary:
         settings = self._settings
-        parser = JobParser(
-            endpoint=settings.endpoint,
-            model=settings.model,
-            strip_v1=drops_v1(settings.provider, settings.base_url),
-            messages=preset_of(settings.provider, settings.base_url).messages,
-        )
+        parser = self._parser()
         opened, lines, first = await self._begin(parser)
         try:
             store = await self._store(opened)
             if store.finished:
                 for note in store.notes:
                     self._progress.event(Note(0.0, note))
-                return finished_before(settings, store.store.totals)
+                return finished_before(settings, store.store.totals, self._command)
             if store.position.offset:
                 await opened.blocks.close()
                 opened = await open_input(settings.jobs, store.position.offset)
@@ -105,7 +104,37 @@ class Run:
         finally:
             await opened.blocks.close()
 
-    async def _begin(self, parser: JobParser) -> tuple[Opened, AsyncIterator[list[RawLine]] | None, list[RawLine]]:
+    # --- what a retry and a finish do in another way ---------------------------------------------------------
+
+    def _parser(self) -> Parser:
+        s = self._settings
+        return JobParser(
+            endpoint=s.endpoint,
+            model=s.model,
+            strip_v1=drops_v1(s.provider, s.base_url),
+            messages=preset_of(s.provider, s.base_url).messages,
+        )
+
+    def _identity(self) -> dict[str, str | None]:
+        return self._settings.identity()
+
+    def _earlier(self, store: OpenedStore) -> Earlier:
+        written = answered_digests(self._settings.output) if store.verify else None
+        return Earlier(store.store.order.next_index, written, store.digests, store.store.unanswered)
+
+    def _total(self) -> int | None:
+        """How many jobs there are, where that is known before they are read."""
+
+    async def _after(self, ending: Ending) -> None:
+        """What is left to do when everything is written."""
+
+    def _words(self, summary: Summary, ending: Ending) -> Summary:
+        """The last words, from those of a run."""
+        return summary
+
+    # --- the run ---------------------------------------------------------------------------------------------
+
+    async def _begin(self, parser: Parser) -> tuple[Opened, AsyncIterator[list[RawLine]] | None, list[RawLine]]:
         """Open the input; where nothing was begun before, look at its first lines before anything is written."""
         settings = self._settings
         opened = await open_input(settings.jobs)
@@ -123,7 +152,7 @@ class Run:
         look(first, parser)
         if settings.fresh:
             self._start_over()
-        return opened, _chained(seen, lines), first
+        return opened, chained(seen, lines), first
 
     async def _store(self, opened: Opened) -> OpenedStore:
         settings = self._settings
@@ -132,7 +161,7 @@ class Run:
         return await open_store(
             settings.output,
             settings.checkpoint,
-            identity=settings.identity(),
+            identity=self._identity(),
             input_identity=opened.identity,
             accept_changes=settings.accept_changes,
         )
@@ -142,7 +171,7 @@ class Run:
         store: OpenedStore,
         opened: Opened,
         lines: AsyncIterator[list[RawLine]],
-        parser: JobParser,
+        parser: Parser,
         first: list[RawLine],
     ) -> Summary:
         settings = self._settings
@@ -179,15 +208,9 @@ class Run:
             random=random.Random(),  # noqa: S311 - jitter, nothing secret
             drain_s=settings.drain_s if settings.drain_s is not None else DRAIN_S,
         )
-        earlier = Earlier(
-            store.store.order.next_index,
-            answered_digests(settings.output) if store.verify else None,
-            store.digests,
-            store.store.unanswered,
-        )
         feed = Feed(
             lines,
-            earlier,
+            self._earlier(store),
             parser,
             weigher,
             store.store,
@@ -197,7 +220,15 @@ class Run:
             shelf=lambda: Shelf(opened.fd),
         )
         watch = Watch(
-            scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit, tell=tell
+            scheduler,
+            pool,
+            feed,
+            store.store,
+            now=loop.time(),
+            size=opened.size,
+            limit=settings.limit,
+            total=self._total(),
+            tell=tell,
         )
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
@@ -222,24 +253,27 @@ class Run:
         try:
             for note in store.notes:
                 self._progress.event(Note(loop.time(), note))
+            teller = Teller(store.store, settings, self._command)
             with Signals(pool, settings.drain_s, status) as signals:
                 ending = await run(
                     pool,
                     feed,
                     store.store,
-                    tick=lambda: self._tick(watch),
+                    tick=lambda: self._tick(watch, teller),
+                    at_end=lambda ending: teller.ends(ending, signals.exit_code),
                     stop_after_s=settings.stop_after_s,
                 )
             if weigher.fallbacks:
                 text = f"{weigher.fallbacks} bodies could not be counted exactly: bytes/4 stood in"
                 self._progress.event(Note(loop.time(), text))
+            await self._after(ending)
             last = watch.snapshot(loop.time())
             self._progress.update(last)
         finally:
             self._progress.stop()
             feed.close()
             await transport.close()
-        return closing(
+        summary = closing(
             settings,
             ending,
             watch,
@@ -250,16 +284,19 @@ class Run:
             command=self._command,
             keyless=self._key is None,
         )
+        return self._words(summary, ending)
 
-    def _tick(self, watch: Watch) -> None:
+    def _tick(self, watch: Watch, teller: Teller) -> None:
         now = asyncio.get_running_loop().time()
-        self._progress.update(watch.snapshot(now))
+        snapshot = watch.snapshot(now)
+        self._progress.update(snapshot)
+        teller.waits(snapshot.waiting_for, now)
         if self._lock is not None and now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_S
             self._lock.beat()
 
     @staticmethod
-    async def _warm_up(weigher: Weigher, parser: JobParser, first: list[RawLine]) -> None:
+    async def _warm_up(weigher: Weigher, parser: Parser, first: list[RawLine]) -> None:
         """Load the ranks for the first job's model while an embedded provider starts."""
         for raw in first[:1]:
             model = getattr(parser.parse(raw), "model", None)
@@ -267,34 +304,6 @@ class Run:
                 await asyncio.to_thread(weigher.preload, model)
 
 
-async def _chained(seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]) -> AsyncIterator[list[RawLine]]:
-    for batch in seen:
-        yield batch
-    async for batch in rest:
-        yield batch
-
-
 def _continued(opened: Opened, store: OpenedStore) -> AsyncIterator[list[RawLine]]:
     at = store.position
     return read_lines(opened.blocks, index=at.index, line=at.line, offset=at.offset)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of ours in a group, else the group's first."""
-    for error in group.exceptions:
-        inner = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(inner, BatchprocError):
-            return inner
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 from batchproc.errors import UsageError
 from batchproc.model import BadJob, RawLine
 from batchproc.ports import Parser
@@ -49,3 +51,11 @@ def _guess(first: list[RawLine]) -> str:
         if len(first) > 1 and 0 not in columns and len(columns) <= 2 and not head.startswith(b"{"):
             return name
     return ""
+
+
+async def chained(seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]) -> AsyncIterator[list[RawLine]]:
+    """What was looked at, then the rest."""
+    for batch in seen:
+        yield batch
+    async for batch in rest:
+        yield batch

@@ -14,6 +14,9 @@ from batchproc.errors import BatchprocError
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
+    "status": "batchproc.cli.status",
+    "retry": "batchproc.cli.retry",
+    "finish": "batchproc.cli.finish",
     "simulate": "batchproc.cli.simulate",
     "completion": "batchproc.cli.completion",
 }

@@ -106,6 +106,7 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
     "--header", type=HEADER, multiple=True, metavar="NAME=VALUE", help="Extra request header; NAME=@FILE for secrets."
 )
 @_option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
+@_option("--adopt", is_flag=True, help="Take over an output whose checkpoint is gone, if its lines answer these jobs.")
 @_option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
 @_option("--yes", "-y", is_flag=True, help="Do not ask.")
 @_option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
@@ -134,14 +135,18 @@ def run(**options: Any) -> int:
     from batchproc.store.input import check_input
 
     check_input(options["jobs"])
-    settings = _settings(options)
+    return go(settings_of(options), options)
+
+
+def go(settings: RunSettings, options: dict[str, Any], **make: Any) -> int:
+    """Begin a run, or what `make` makes of it, with the key and the headers that these options name."""
+    from batchproc.cli.begin import begin
+
     preset = preset_of(settings.provider, settings.base_url)
     headers = extra_headers(options["header"], os.environ, preset)
     key = None
     if settings.provider != "simulated":
         key = key_of(options["api_key_file"], preset, settings.base_url, headers, os.environ)
-    from batchproc.cli.begin import begin
-
     return begin(
         settings,
         key=key,
@@ -153,6 +158,7 @@ def run(**options: Any) -> int:
         no_color=options["no_color"],
         as_json=options["as_json"],
         command=list(sys.argv),
+        **make,
     )
 
 
@@ -160,12 +166,13 @@ def _print_config(options: dict[str, Any]) -> int:
     from batchproc.cli.printconfig import as_json, as_text, gather
     from batchproc.cli.stdout import write_document
 
-    rows = gather(click.get_current_context(), _settings(options), os.environ)
+    rows = gather(click.get_current_context(), settings_of(options), os.environ)
     write_document(as_json(rows) if options["as_json"] else as_text(rows, options["jobs"]).encode())
     return 0
 
 
-def _settings(o: dict[str, Any]) -> RunSettings:
+def settings_of(o: dict[str, Any]) -> RunSettings:
+    """The settings that these options make. Raises UsageError."""
     provider = "simulated" if o["simulate"] else o["provider"]
     if o["simulate"] and o["provider"] in APIS:
         raise UsageError(f"`--simulate` and `--provider {o['provider']}` contradict each other")
@@ -210,6 +217,7 @@ def _settings(o: dict[str, Any]) -> RunSettings:
         fresh=o["fresh"],
         yes=o["yes"],
         break_lock=o["break_lock"],
+        adopt=o["adopt"],
     )
 
 

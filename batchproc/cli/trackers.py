@@ -1,7 +1,4 @@
-"""From settings to what the core decides by: the policy, and the trackers of a model.
-
-These are charged with what earlier processes sent within the last minute or day.
-"""
+"""Makes the trackers of a model, charged with what earlier processes sent within the last minute or day."""
 
 from __future__ import annotations
 
@@ -9,9 +6,8 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from batchproc.core.capacity import DAY_S, INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS, TOKENS, DualCapacity
-from batchproc.core.modelqueue import Policy
 from batchproc.core.tracker import CapacityTracker
-from batchproc.settings import Limits, RunSettings
+from batchproc.settings import Limits
 
 
 class SentBefore(Protocol):
@@ -36,18 +32,6 @@ class SentBefore(Protocol):
     def tokens(self) -> int:
         """As charged."""
         ...
-
-
-def policy_of(settings: RunSettings, *, settles: bool) -> Policy:
-    """What the user decided; `settles` is the provider's way."""
-    return Policy(
-        max_attempts=settings.max_attempts,
-        max_wait_s=settings.max_wait_s,
-        wait_for_daily=settings.wait_for_daily,
-        concurrency=settings.concurrency,
-        fail_over=settings.fail_over,
-        settles=settles,
-    )
 
 
 def capacity_maker(

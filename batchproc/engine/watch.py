@@ -19,6 +19,7 @@ class Watch:
     """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known.
 
     `tell` is told, once for each model, when a limit per day makes the run longer than a day; `wall` is Unix time.
+    `total` is how many jobs the run has, where that is not what the feed reads.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Watch:
         limit: int | None,
         tell: Callable[[Event], None] = lambda event: None,
         wall: Callable[[], float] = time.time,
+        total: int | None = None,
     ) -> None:
         self.stats = Stats()
         self.resumed = ledger.totals.succeeded + ledger.totals.failed
@@ -43,6 +45,7 @@ class Watch:
         self._ledger = ledger
         self._size = size
         self._limit = limit
+        self._total = total
         self._waits: dict[str, float] = {}
         self._looked_at = now
         self._tell = tell
@@ -59,8 +62,8 @@ class Watch:
         """The run at this instant."""
         scheduler, feed, totals = self._scheduler, self._feed, self._ledger.totals
         done = totals.succeeded + totals.failed
-        total = feed.read if feed.ended else None
-        estimate = self._estimate()
+        total = self._total if self._total is not None else feed.read if feed.ended else None
+        estimate = self._estimate() if self._total is None else None
         waiting_for = self._pool.waiting_for
         if waiting_for:
             self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + now - self._looked_at

@@ -8,6 +8,8 @@ Kinds of records, by their `kind`:
     sent       requests that were sent: when, which model, how many requests and tokens, which jobs.
     mark       about once a second, after an fsync of the output: where the output and the input stood, and checksums
                of the output lines written since the mark before.
+    note       for people and for the commands that look at a run: which command runs it, what it waits for, why it
+               stopped; and where a retry begins and ends.
 """
 
 from __future__ import annotations
@@ -67,6 +69,20 @@ class Totals(Struct):
         elif len(self.errors) < 100:
             self.errors[code] = ErrorCount(1, line, message[:200])
 
+    def take_back(self, code: str | None, usage: Usage) -> None:
+        """A result that was counted is not the last of its job."""
+        if code is None:
+            self.succeeded -= 1
+            self.input_tokens -= usage.input_tokens
+            self.output_tokens -= usage.output_tokens
+            return
+        self.failed -= 1
+        known = self.errors.get(code)
+        if known is not None:
+            known.count -= 1
+            if known.count <= 0:
+                del self.errors[code]
+
     def copy(self) -> Totals:
         """An independent copy."""
         errors = {k: ErrorCount(e.count, e.line, e.message) for k, e in self.errors.items()}
@@ -79,6 +95,9 @@ class Mark(Struct, frozen=True):
     The first `next_index` results are the first `output_length` bytes of the output. `at` is Unix time. `input` is
     None while the input is not known to be the one that was answered. `sums` are the CRC-32 of the output lines from
     `since` on, eight hexadecimal digits each; what earlier marks say of these lines holds no longer.
+
+    For those who only look: `saved` are the totals of all results, also of the `waiting` ones; `tries` is how often
+    the job that the output waits for was sent.
     """
 
     at: float
@@ -90,6 +109,9 @@ class Mark(Struct, frozen=True):
     done: bool = False
     since: int = 0
     sums: str = ""
+    saved: Totals | None = None
+    waiting: int = 0
+    tries: int = 0
 
     def written(self) -> Totals:
         """The totals of the results in the output, as a copy that may be counted on."""
@@ -110,6 +132,26 @@ class Sent(Struct, frozen=True):
     undone: list[int] = []
 
 
+class Told(Struct, frozen=True, omit_defaults=True):
+    """A note. `at` is Unix time; `what` says which of the others mean something.
+
+    run      a process begins: `jobs` is its input, `command` what to type in `folder` to go on
+    wait     it waits for something: `why`
+    stop     it ended in order: `why`, and its exit code `code`
+    retry    a retry begins, of an output of `lines` lines: results that follow are newer than the output
+    retried  the output holds them all
+    """
+
+    at: float
+    what: str
+    jobs: str = ""
+    folder: str = ""
+    command: str = ""
+    why: str = ""
+    code: int = 0
+    lines: int = 0
+
+
 def header_records(header: Header) -> bytes:
     """The header, twice."""
     line = seal(b'"kind":"batchproc",' + _encode(header)[1:-1])
@@ -119,6 +161,11 @@ def header_records(header: Header) -> bytes:
 def mark_record(mark: Mark) -> bytes:
     """A mark as a record."""
     return seal(b'"kind":"mark",' + _encode(mark)[1:-1])
+
+
+def told_record(told: Told) -> bytes:
+    """A note as a record."""
+    return seal(b'"kind":"note",' + _encode(told)[1:-1])
 
 
 def sent_record(sent: Sent) -> bytes:

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from batchproc.core.order import InOrder
 from batchproc.model import Position, Result
 from batchproc.resultline import Seen, digest_in, read_line
-from batchproc.store.checkpoint import Header, Mark, Totals
+from batchproc.store.checkpoint import Header, Mark, Told, Totals
 from batchproc.store.digests import Digests
 from batchproc.store.files import disk_failed
 from batchproc.store.reading import lines_of, parts_of
@@ -45,6 +45,8 @@ class Recovered(Struct):
     ours: bool
     keep_tail: bool  # behind `checkpoint_size` the checkpoint has results that stand nowhere else
     record_bytes: int  # of a result record in the checkpoint, on average
+    retry: Told | None = None  # a retry that is not through; its results begin at byte `retry_from` of the checkpoint
+    retry_from: int = 0
     notes: list[str] = field(default_factory=list)
 
 
@@ -68,7 +70,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
     except OSError as e:
         disk_failed("reading", checkpoint, e)
     try:
-        tail = _read_output(output, size, marks)
+        tail = read_output(output, size, marks)
     except OSError as e:
         disk_failed("reading", output, e)
     order = InOrder(tail.next_index)
@@ -93,11 +95,13 @@ def recover(output: str, checkpoint: str) -> Recovered:
         ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
         keep_tail=found.loose_tail,
         record_bytes=found.result_bytes // max(1, found.results),
+        retry=marks.retry,
+        retry_from=marks.retry_from,
         notes=_notes(output, checkpoint, marks.last, tail, found),
     )
 
 
-def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
+def _salvaged(tail: Tail, found: Scan, order: InOrder) -> list[Result]:
     """Results that are readable somewhere, though not where they belong: each index once."""
     results: dict[int, Result] = {}
     for seen, line in tail.salvaged:
@@ -107,7 +111,7 @@ def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
     return [r for r in results.values() if r.index not in order]
 
 
-def _notes(output: str, checkpoint: str, mark: Mark | None, tail: _Tail, found: Scan) -> list[str]:
+def _notes(output: str, checkpoint: str, mark: Mark | None, tail: Tail, found: Scan) -> list[str]:
     notes: list[str] = []
     if mark is not None and tail.next_index < mark.next_index:
         gone = mark.next_index - tail.next_index - len(tail.salvaged)
@@ -120,7 +124,7 @@ def _notes(output: str, checkpoint: str, mark: Mark | None, tail: _Tail, found: 
     return notes
 
 
-class _Tail(Struct):
+class Tail(Struct):
     """What the output holds from some line on. `bad` counts lines that are not as batchproc wrote them."""
 
     next_index: int
@@ -130,13 +134,14 @@ class _Tail(Struct):
     bad: int = 0
 
 
-def _read_output(output: str, size: int, marks: Marks) -> _Tail:
+def read_output(output: str, size: int, marks: Marks) -> Tail:
+    """What the output holds, from the last mark on where it is large. Raises OSError."""
     mark = marks.last
-    start = _Tail(0, 0, Totals())
+    start = Tail(0, 0, Totals())
     if not size:
         return start
     if mark is not None and size > _CHECK_ALL_BYTES and _ends_a_line(output, mark, size):
-        start = _Tail(mark.next_index, mark.output_length, mark.written())
+        start = Tail(mark.next_index, mark.output_length, mark.written())
     return _read_tail(output, start, marks)
 
 
@@ -159,7 +164,7 @@ def _ends_a_line(output: str, mark: Mark, size: int) -> bool:
     return seen is not None and seen.index == mark.next_index - 1
 
 
-def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
+def _read_tail(output: str, tail: Tail, marks: Marks) -> Tail:
     """Read the output from where `tail` stands; stop counting at the first line that is not the next one."""
     sums, mark = marks.sums, marks.last
     rest: list[bytes] = []
@@ -180,7 +185,7 @@ def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
             broken = True
             tail.salvaged.append((seen, line))
     for line in rest:
-        if not _take_parts(tail, line, sums) and not _is_torn(line):
+        if not _take_parts(tail, line, sums) and not is_torn(line):
             tail.bad += 1
     return tail
 
@@ -193,7 +198,7 @@ def _read(line: bytes, sums: LineSums) -> Seen | None:
     return seen
 
 
-def _take_parts(tail: _Tail, line: bytes, sums: LineSums) -> bool:
+def _take_parts(tail: Tail, line: bytes, sums: LineSums) -> bool:
     """Salvage whole lines from one whose newline was hit, or is missing."""
     some = False
     for part in parts_of(line, _OPENING):
@@ -204,7 +209,7 @@ def _take_parts(tail: _Tail, line: bytes, sums: LineSums) -> bool:
     return some
 
 
-def _is_torn(line: bytes) -> bool:
+def is_torn(line: bytes) -> bool:
     """Whether this can be the beginning of a line of ours, as a crash leaves it: cut, or zeros to the end."""
     text = line.rstrip(b"\0")
     return text.startswith(_OPENING) or _OPENING.startswith(text)

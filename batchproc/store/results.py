@@ -21,7 +21,7 @@ from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
 from batchproc.model import Position, Result
 from batchproc.store import compact
-from batchproc.store.checkpoint import Header, Mark, Totals, mark_record, result_record
+from batchproc.store.checkpoint import Header, Mark, Told, Totals, mark_record, result_record, told_record
 from batchproc.store.files import AppendFile
 from batchproc.store.input import InputIdentity
 from batchproc.store.journal import Journal, to_its_end
@@ -70,6 +70,8 @@ class ResultStore:
         self._new_input = input_identity
         self._compared_from = compared_from
         self._results: list[Result] = []
+        self._told: list[bytes] = []
+        self._last_told: dict[str, bytes] = {}  # by what it tells: what a compaction keeps
         self._sent = sent if sent is not None else SentLog()
         self._waiting = Waiting(order)
         self._sums = LineSums(order.next_index)
@@ -111,6 +113,12 @@ class ResultStore:
         if position.index >= self._compared_from:
             self._input = self._new_input
 
+    def tell(self, told: Told) -> None:
+        """Leave a note in the checkpoint, for whoever looks at the run."""
+        record = self._last_told[told.what] = told_record(told)
+        self._told.append(record)
+        self._wake.set()
+
     def has(self, index: int) -> bool:
         """Whether this job has its result, written or waiting."""
         return index in self.order
@@ -149,7 +157,7 @@ class ResultStore:
 
     @property
     def _pending(self) -> bool:
-        return bool(self._results or self._sent or self.order.ready())
+        return bool(self._results or self._told or self._sent or self.order.ready())
 
     async def _write_until_closed(self, syncing: asyncio.Task[None]) -> None:
         while not self._closing:
@@ -217,7 +225,8 @@ class ResultStore:
 
     async def _append_early(self, early: dict[int, Result], *, wait: bool) -> None:
         """Append what was sent, and results that are not in the output; `wait`: they wait there for their turn."""
-        records = self._sent.records(self._wall())
+        records, self._told = self._told, []
+        records += self._sent.records(self._wall())
         start = self._journal.file.size + sum(map(len, records))
         places: list[tuple[int, int]] = []
         for r in early.values():
@@ -243,7 +252,16 @@ class ResultStore:
         while self._positions and self._positions[0].index <= n:
             self._position = self._positions.popleft()
         self._state = Mark(
-            self._wall(), n, self._output.size, self._position, self._written.copy(), self._input, self.done
+            self._wall(),
+            n,
+            self._output.size,
+            self._position,
+            self._written.copy(),
+            self._input,
+            self.done,
+            saved=self.totals.copy(),
+            waiting=self.order.waiting,
+            tries=self.unanswered.get(n, 0),
         )
         self._dirty.set()
 
@@ -286,5 +304,6 @@ class ResultStore:
         async with journal.writing:
             await journal.append(b"".join(self._sent.records(self._wall())))
             head = compact.head_of(self._header, self._state, self._sent, self._wall())
+            head += b"".join(self._last_told.values())
             plan = compact.Plan(journal.file)
         await journal.compact(self.order, self._output, head, plan, self._ending)
