@@ -253,9 +253,10 @@ class CapacityTracker:
             return
         if self.kind is Kind.FIXED and self._fixed is not None and self._fixed.not_yet(wait_s, now):
             return
+        most_s = _MOST_MARGIN_S if self.kind is Kind.SLIDING else 0.1
         window = self._fixed if self.kind is Kind.FIXED else self._sliding if self.kind is Kind.SLIDING else self._outer
         if window is not None:
-            window.margin_s = min(_MOST_MARGIN_S, window.margin_s + min(wait_s, 0.1) + 0.02)
+            window.margin_s = min(_MOST_MARGIN_S, window.margin_s + min(wait_s, most_s) + 0.02)
 
     def _window(self, now: float, wait_s: float | None) -> None:
         """The server counts in windows: from known instants where the wait tells them, else sliding."""
