@@ -82,7 +82,7 @@ class Sliding:
     a while a few go first when charges begin to expire: by how much they are too early the refusals say.
     """
 
-    __slots__ = ("_first", "_grain_s", "_log", "_opened", "_sum", "_taken_at", "limit", "margin_s", "window_s")
+    __slots__ = ("_first", "_grain_s", "_held", "_log", "_opened", "_sum", "_taken_at", "limit", "margin_s", "window_s")
 
     def __init__(self, limit: float, window_s: float) -> None:
         self.limit = limit
@@ -92,7 +92,7 @@ class Sliding:
         self._log: deque[list[float]] = deque()  # [when the charges expire, amount, when the first would have]
         self._sum = 0.0
         self._taken_at = self._opened = float("-inf")
-        self._first = 0.0  # what was taken since it opened
+        self._first = self._held = 0.0  # what was taken since it opened; what was used at the last charge
 
     def used(self, now: float) -> float:
         """What was taken within the last window."""
@@ -118,11 +118,12 @@ class Sliding:
     def take(self, amount: float, now: float) -> None:
         """Charge `amount`."""
         expires = now + self.window_s + self.margin_s
-        if now - self._taken_at > _FULL_S and self.used(now) > self.limit / 2:
+        if now - self._taken_at > _FULL_S and self._held > self.limit / 2:
             self._opened, self._first = now, 0.0
         self._taken_at = now
         self._first += amount
         self._sum += amount
+        self._held = self._sum
         if self._log and expires - self._log[-1][2] < self._grain_s:
             # Remembered at the later instant: a charge is never forgotten too early.
             self._log[-1][0] = max(expires, self._log[-1][0])
