@@ -30,7 +30,14 @@ def usage_in(usage: bytes) -> Usage:
         value = msgspec.json.decode(usage)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return NO_USAGE  # a number out of range, say: nothing that makes an answer worse
+    tokens = _count(value.get("prompt_tokens"), value.get("input_tokens"))
     return Usage(
-        _count(value.get("prompt_tokens"), value.get("input_tokens")),
+        tokens,
         _count(value.get("completion_tokens"), value.get("output_tokens")),
+        min(tokens, _cached(value.get("prompt_tokens_details")) or _cached(value.get("input_tokens_details"))),
     )
+
+
+def _cached(details: Any) -> int:
+    """Input tokens that the provider read from its cache, at a lower price."""
+    return _count(details.get("cached_tokens")) if isinstance(details, dict) else 0

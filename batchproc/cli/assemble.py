@@ -6,13 +6,14 @@ import asyncio
 import gc
 import os
 import random
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
 from batchproc.cli.firstlook import FIRST, look
+from batchproc.cli.loops import first_of, loop_factory
+from batchproc.cli.purse import Purse, cost_of
 from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
 from batchproc.core.modelqueue import Policy
@@ -22,7 +23,6 @@ from batchproc.engine.pool import Pool
 from batchproc.engine.run import run
 from batchproc.engine.shutdown import DRAIN_S, Signals
 from batchproc.engine.watch import Watch
-from batchproc.errors import BatchprocError
 from batchproc.events import Note
 from batchproc.model import Job, RawLine
 from batchproc.providers.openai import OpenAI
@@ -69,16 +69,18 @@ class Run:
         self._start_over = start_over
         self._progress = progress
         self._command = command
+        self._purse = Purse(settings)
+        self._weigher = Weigher(exact=settings.limits.tpm is not None or bool(self._purse.terms))
         self._beat_at = 0.0
 
     def execute(self) -> Summary:
         """Run to the end. Raises BatchprocError where it cannot begin, or the disk fails."""
         gc.set_threshold(100_000, 50, 50)  # few cycles are made: looking for them costs more than they do
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 return runner.run(self._execute())
         except BaseExceptionGroup as group:
-            raise _first(group) from group
+            raise first_of(group) from group
 
     async def _execute(self) -> Summary:
         settings = self._settings
@@ -89,7 +91,7 @@ class Run:
             if store.finished:
                 for note in store.notes:
                     self._progress.event(Note(0.0, note))
-                return finished_before(settings, store.store.totals)
+                return finished_before(settings, store.store.totals, cost_of(store.store.totals, self._purse.book))
             if store.position.offset:
                 await opened.blocks.close()
                 opened = await open_input(settings.jobs, store.position.offset)
@@ -116,6 +118,7 @@ class Run:
             if len(first) == FIRST or any(isinstance(parser.parse(raw), Job) for raw in batch[:FIRST]):
                 break
         look(first, parser)
+        self._purse.first_look(first, parser, self._weigher)
         if settings.fresh:
             self._start_over()
         return opened, _chained(seen, lines), first
@@ -142,7 +145,7 @@ class Run:
     ) -> Summary:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        weigher = Weigher(exact=settings.limits.tpm is not None)
+        weigher = self._weigher
         await self._warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
         provider = OpenAI(base_url, self._key, self._headers)
@@ -157,6 +160,7 @@ class Run:
             self._policy(),
             capacity_maker(settings.limits, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
+            self._purse.budget(store),
         )
         wanted = settings.concurrency or MOST
         most = room_for(wanted)
@@ -191,6 +195,7 @@ class Run:
             shelf=lambda: Shelf(opened.fd),
         )
         watch = Watch(scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit)
+        watch.cost = self._purse.cost_usd
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
 
@@ -241,6 +246,7 @@ class Run:
             signal_code=signals.exit_code,
             command=self._command,
             keyless=self._key is None,
+            cost=self._purse.cost(),
         )
 
     def _tick(self, watch: Watch) -> None:
@@ -279,24 +285,3 @@ async def _chained(seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]
 def _continued(opened: Opened, store: OpenedStore) -> AsyncIterator[list[RawLine]]:
     at = store.position
     return read_lines(opened.blocks, index=at.index, line=at.line, offset=at.offset)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    if sys.platform == "win32":
-        return None
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of ours in a group, else the group's first."""
-    for error in group.exceptions:
-        inner = _first(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(inner, BatchprocError):
-            return inner
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -78,11 +78,11 @@ def begin(
             embedded.stop()
     progress.summary(summary)
     if as_json:
-        _print(summary_json(summary))
+        print_document(summary_json(summary))
     return summary.exit_code
 
 
-def _print(document: bytes) -> None:
+def print_document(document: bytes) -> None:
     """Write a document to standard output. Raises DiskFailed where it is full or closed."""
     try:
         sys.stdout.buffer.write(document)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from decimal import Decimal
+from typing import Any
 
+from batchproc.cli.purse import Cost
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
+from batchproc.price import PICO, dollars_in
 from batchproc.settings import RunSettings
 from batchproc.snapshot import ErrorGroup, Snapshot, Summary
 from batchproc.store.checkpoint import Totals
 
-_EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2}
+_EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2, HaltKind.UNBOUNDED: 2}
 _GUARD = 5
 
 
@@ -28,6 +32,7 @@ def closing(
     signal_code: int | None,
     command: list[str],
     keyless: bool,
+    cost: Cost,
 ) -> Summary:
     """The last words of a run. `command` is what was typed."""
     halt = None if ending.complete else ending.halt
@@ -56,13 +61,24 @@ def closing(
         errors=_errors(totals),
         output=settings.output,
         checkpoint=settings.checkpoint if to_file else None,
-        next_command=_next(settings, code, totals, command, trial=trial),
+        next_command=_next(settings, code, totals, command, trial=trial, halt=halt),
         error=_error(ending, halt),
         hint=_hint(ending, halt, keyless=keyless),
+        **_costs(cost),
     )
 
 
-def finished_before(settings: RunSettings, totals: Totals) -> Summary:
+def _costs(cost: Cost) -> dict[str, Any]:
+    if not cost.priced:
+        return {"unpriced": cost.unpriced}
+    return {
+        "cost_usd": dollars_in(cost.answers),
+        "cost_lost_usd": dollars_in(cost.lost) if cost.lost else None,
+        "unpriced": cost.unpriced,
+    }
+
+
+def finished_before(settings: RunSettings, totals: Totals, cost: Cost) -> Summary:
     """The last words where an earlier run left nothing to do."""
     done = totals.succeeded + totals.failed
     return Summary(
@@ -85,6 +101,7 @@ def finished_before(settings: RunSettings, totals: Totals) -> Summary:
         output=settings.output,
         checkpoint=settings.checkpoint,
         next_command=_look_at_failures(settings) if totals.failed else None,
+        **_costs(cost),
     )
 
 
@@ -147,7 +164,9 @@ def _errors(totals: Totals) -> tuple[ErrorGroup, ...]:
     return tuple(sorted(groups, key=lambda g: (-g.count, g.line)))
 
 
-def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], *, trial: bool) -> str | None:
+def _next(
+    settings: RunSettings, code: int, totals: Totals, command: list[str], *, trial: bool, halt: Halt | None
+) -> str | None:
     if settings.output == "-":
         return None
     if code in (0, 3):
@@ -156,7 +175,25 @@ def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], 
         return _look_at_failures(settings) if totals.failed else None
     if code in (2, 6):
         return None
+    if halt is not None and halt.kind is HaltKind.BUDGET:
+        return typed(raised(command, settings))
     return typed(command)
+
+
+def raised(command: list[str], settings: RunSettings) -> list[str]:
+    """The command with twice the budget: the options as they were typed, or added where they came from elsewhere."""
+    budgets = {"--max-total-tokens": settings.max_total_tokens, "--max-cost": settings.max_cost}
+    for option, amount in budgets.items():
+        if amount is None:
+            continue
+        twice = str(2 * amount) if option != "--max-cost" else f"{2 * Decimal(amount) / PICO:f}"
+        at = next((n for n, word in enumerate(command) if word == option or word.startswith(option + "=")), None)
+        if at is None:
+            command = [*command, option, twice]
+        else:
+            rest = at + (2 if command[at] == option else 1)
+            command = [*command[:at], option, twice, *command[rest:]]
+    return command
 
 
 def _look_at_failures(settings: RunSettings) -> str:

@@ -14,6 +14,7 @@ from batchproc.errors import BatchprocError
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
+    "check": "batchproc.cli.check",
     "simulate": "batchproc.cli.simulate",
     "completion": "batchproc.cli.completion",
 }

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from batchproc.cli.connect import base_url_of, extra_headers, key_of, secrets_of
-from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, WAIT, AutoOr
+from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.settings import Limits, RunSettings
 
@@ -68,6 +68,10 @@ def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
 @_option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time; 90, 10m, 6h.")
 @_option("--drain", type=WAIT, help="How long a stop waits for what is in flight.  [default: 30; 8 after SIGTERM]")
 @_option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20.")
+@_option("--max-cost", type=USD, help="Spend no more than this, all runs on this output together.")
+@_option("--max-total-tokens", type=AMOUNT, metavar="N", help="Use no more tokens, input and output, in all runs.")
+@_option("--assume-max-output", type=AMOUNT, metavar="N", help="For budgets: output of jobs that name no maximum.")
+@_option("--prices", metavar="FILE", help="Price list in litellm's JSON format.  [default: a table of list prices]")
 @_option("--base-url", metavar="URL", help="API root.  [default: OPENAI_BASE_URL, else https://api.openai.com/v1]")
 @_option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
 @_option("--model", metavar="NAME", help="For jobs that name none.")
@@ -159,6 +163,10 @@ def _settings(o: dict[str, Any]) -> RunSettings:
         drain_s=o["drain"],
         fail_over=o["fail_over"],
         limit=o["limit"],
+        max_cost=o["max_cost"],
+        max_total_tokens=o["max_total_tokens"],
+        assume_max_output=o["assume_max_output"],
+        prices=o["prices"],
         accept_changes=o["accept_changes"],
         fresh=o["fresh"],
         yes=o["yes"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from batchproc.core.scheduler import Scheduler
 from batchproc.core.stats import Stats
 from batchproc.engine.feed import Feed
@@ -9,6 +11,8 @@ from batchproc.engine.pool import Pool
 from batchproc.events import Event, JobEnded
 from batchproc.ports import Ledger
 from batchproc.snapshot import ModelRate, Snapshot
+
+_TELLING = 20  # jobs after which their cost says something of the others'
 
 
 class Watch:
@@ -28,6 +32,7 @@ class Watch:
         self.stats = Stats()
         self.resumed = ledger.totals.succeeded + ledger.totals.failed
         self.started = now
+        self.cost: Callable[[], float | None] = lambda: None  # USD so far
         self._scheduler = scheduler
         self._pool = pool
         self._feed = feed
@@ -56,6 +61,7 @@ class Watch:
         rate = self.stats.jobs_per_s(now)
         known = total if total is not None else estimate
         out = min(self.stats.out.values(), default=None)
+        cost = self.cost()
         return Snapshot(
             elapsed_s=now - self.started,
             total=total,
@@ -78,6 +84,8 @@ class Watch:
             outage_s=now - out if out is not None else None,
             stopping=self.stats.stopping,
             checked=feed.checked,
+            cost_usd=cost,
+            cost_whole_usd=cost * known / done if cost and known and done >= _TELLING else None,
         )
 
     def binding(self) -> str:

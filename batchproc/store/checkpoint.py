@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import re
 from binascii import unhexlify
+from copy import copy
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct, field
@@ -24,6 +26,7 @@ from batchproc.store.input import InputIdentity
 from batchproc.store.record import PREFIX, is_whole, seal
 
 VERSION = 1
+_MODELS = 1000  # models whose tokens are kept apart
 _encode = msgspec.json.Encoder().encode
 
 
@@ -42,6 +45,21 @@ class ErrorCount(Struct):
     message: str
 
 
+class Spent(Struct):
+    """What one model's answers used, in tokens; `cached_tokens` are among the input's.
+
+    `lost` attempts were sent under a budget and brought no usage back: the most that they can have used.
+    """
+
+    answers: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    lost: int = 0
+    lost_input: int = 0
+    lost_output: int = 0
+
+
 class Totals(Struct):
     """What the results so far add up to. Tokens as the provider reported them."""
 
@@ -50,13 +68,19 @@ class Totals(Struct):
     input_tokens: int = 0
     output_tokens: int = 0
     errors: dict[str, ErrorCount] = field(default_factory=dict)
+    models: dict[str, Spent] = field(default_factory=dict)  # by the name that the jobs use
 
-    def add(self, code: str | None, usage: Usage, line: int, message: str) -> None:
+    def add(self, code: str | None, usage: Usage, line: int, message: str, model: str = "") -> None:
         """Count one result."""
         if code is None:
             self.succeeded += 1
             self.input_tokens += usage.input_tokens
             self.output_tokens += usage.output_tokens
+            spent = self.spent(model)
+            spent.answers += 1
+            spent.input_tokens += usage.input_tokens
+            spent.cached_tokens += usage.cached_tokens
+            spent.output_tokens += usage.output_tokens
             return
         self.failed += 1
         known = self.errors.get(code)
@@ -67,10 +91,35 @@ class Totals(Struct):
         elif len(self.errors) < 100:
             self.errors[code] = ErrorCount(1, line, message[:200])
 
+    def spent(self, model: str) -> Spent:
+        """What this model used, to be counted on; the nameless one where there are more models than are kept apart."""
+        spent = self.models.get(model)
+        if spent is None:
+            name = model if len(self.models) < _MODELS else ""
+            spent = self.models[name] = self.models.get(name) or Spent()
+        return spent
+
+    def lose(self, model: str, input_tokens: int, output_tokens: int) -> None:
+        """Count an attempt that may have been billed at the most that it can have used."""
+        spent = self.spent(model)
+        spent.lost += 1
+        spent.lost_input += input_tokens
+        spent.lost_output += output_tokens
+
+    def as_named(self, model: str) -> str:
+        """The name that the jobs use for a model, given the one in an answer: servers add dates and the like."""
+        if model in self.models:
+            return model
+        known = [name for name in self.models if name and model.startswith(name)]
+        if known:
+            return max(known, key=len)
+        return next(iter(self.models)) if len(self.models) == 1 else model
+
     def copy(self) -> Totals:
         """An independent copy."""
         errors = {k: ErrorCount(e.count, e.line, e.message) for k, e in self.errors.items()}
-        return Totals(self.succeeded, self.failed, self.input_tokens, self.output_tokens, errors)
+        models = {k: copy(s) for k, s in self.models.items()}
+        return Totals(self.succeeded, self.failed, self.input_tokens, self.output_tokens, errors, models)
 
 
 class Mark(Struct, frozen=True):
@@ -78,7 +127,8 @@ class Mark(Struct, frozen=True):
 
     The first `next_index` results are the first `output_length` bytes of the output. `at` is Unix time. `input` is
     None while the input is not known to be the one that was answered. `sums` are the CRC-32 of the output lines from
-    `since` on, eight hexadecimal digits each; what earlier marks say of these lines holds no longer.
+    `since` on, eight hexadecimal digits each; what earlier marks say of these lines holds no longer. `closed`: the
+    process ended in order, nothing was in flight any more.
     """
 
     at: float
@@ -90,6 +140,7 @@ class Mark(Struct, frozen=True):
     done: bool = False
     since: int = 0
     sums: str = ""
+    closed: bool = False
 
     def written(self) -> Totals:
         """The totals of the results in the output, as a copy that may be counted on."""
@@ -130,7 +181,7 @@ def result_record(result: Result) -> bytes:
     """A result that waits, as a record. Its output line stands at the end as it will be written."""
     usage = result.usage
     return seal(
-        b'"kind":"result","index":%d,"job":"%s","input_line":%d,"code":%s,"usage":[%d,%d],"line":%s'
+        b'"kind":"result","index":%d,"job":"%s","input_line":%d,"code":%s,"usage":[%d,%d,%d],"model":%s,"line":%s'
         % (
             result.index,
             result.digest.hex().encode(),
@@ -138,6 +189,8 @@ def result_record(result: Result) -> bytes:
             _encode(result.code),
             usage.input_tokens,
             usage.output_tokens,
+            usage.cached_tokens,
+            _encode(result.model),
             result.line[:-1],
         )
     )
@@ -145,8 +198,14 @@ def result_record(result: Result) -> bytes:
 
 RESULT = re.compile(
     rb'"kind":"result","index":(\d+),"job":"([0-9a-f]{16})","input_line":(\d+),'
-    rb'"code":(null|"(?:[^"\\]|\\.)*"),"usage":\[(\d+),(\d+)\],"line":'
+    rb'"code":(null|"(?:[^"\\]|\\.)*"),"usage":\[(\d+),(\d+)(?:,(\d+))?\],(?:"model":("(?:[^"\\]|\\.)*"),)?"line":'
 )
+
+
+@lru_cache(maxsize=1024)
+def text_of(model: bytes | None) -> str:
+    """A model's name as a record has it; records of earlier versions have none."""
+    return str(msgspec.json.decode(model)) if model else ""
 
 
 def message_in(line: bytes) -> str:
@@ -160,9 +219,10 @@ def parse_result(record: bytes) -> Result | None:
     m = RESULT.match(record, PREFIX)
     if m is None or not is_whole(record):
         return None
-    index, digest, at, code, input_tokens, output_tokens = m.groups()
+    index, digest, at, code, input_tokens, output_tokens, cached, model = m.groups()
     line = record[m.end() : -1] + b"\n"
     key = unhexlify(digest)
     if code == b"null":
-        return Result(int(index), key, line, None, int(at), "", Usage(int(input_tokens), int(output_tokens)))
+        usage = Usage(int(input_tokens), int(output_tokens), int(cached or 0))
+        return Result(int(index), key, line, None, int(at), "", usage, text_of(model))
     return Result(int(index), key, line, str(msgspec.json.decode(code)), int(at), message_in(line))

@@ -42,6 +42,7 @@ class OpenedStore(Struct):
 
     `verify`: every answered line of the input must be read again and compared before anything is sent.
     `digests`: of the input lines of the results that wait (a `Digests`). `finished`: there is nothing left to do.
+    `killed`: the last process did not end in order, so requests may have been in flight.
     """
 
     store: ResultStore
@@ -52,6 +53,7 @@ class OpenedStore(Struct):
     notes: list[str]
     resumed: bool
     finished: bool = False
+    killed: bool = False
 
 
 def set_aside(*paths: str) -> list[str]:
@@ -123,7 +125,9 @@ async def open_store(
     position = start_position(had.mark, had.order.next_index, unchanged)
     store.position(position)
     sent = had.recent.groups(time.time())
-    return OpenedStore(store, position, not unchanged, had.digests, sent, had.notes, resumed=True, finished=finished)
+    opened = OpenedStore(store, position, not unchanged, had.digests, sent, had.notes, resumed=True, finished=finished)
+    opened.killed = not had.closed
+    return opened
 
 
 async def _mended(
@@ -146,7 +150,7 @@ async def _mended(
     for r in had.salvaged:
         where = await ckpt.append(result_record(r))
         had.order.put(r.index, where)
-        had.totals.add(r.code, r.usage, r.input_line, r.message)
+        had.totals.add(r.code, r.usage, r.input_line, r.message, r.model)
         had.digests.put(r.index, int.from_bytes(r.digest, "big"))
         had.unanswered.pop(r.index, None)
     if header is not None or had.salvaged:

@@ -46,6 +46,7 @@ class Recovered(Struct):
     keep_tail: bool  # behind `checkpoint_size` the checkpoint has results that stand nowhere else
     record_bytes: int  # of a result record in the checkpoint, on average
     notes: list[str] = field(default_factory=list)
+    closed: bool = False  # the last process ended in order: nothing was in flight
 
 
 def has_lines(path: str) -> bool:
@@ -72,6 +73,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
     except OSError as e:
         disk_failed("reading", output, e)
     order = InOrder(tail.next_index)
+    _keep_losses(tail.written, marks.last)
     totals = tail.written.copy()
     try:
         found = scan(checkpoint, order, totals) if there else Scan(Digests(tail.next_index))
@@ -94,7 +96,15 @@ def recover(output: str, checkpoint: str) -> Recovered:
         keep_tail=found.loose_tail,
         record_bytes=found.result_bytes // max(1, found.results),
         notes=_notes(output, checkpoint, marks.last, tail, found),
+        closed=found.closed,
     )
+
+
+def _keep_losses(written: Totals, mark: Mark | None) -> None:
+    """What lost attempts may have used stands in marks only, wherever the output had to be read from."""
+    for model, known in mark.totals.models.items() if mark is not None else ():
+        spent = written.spent(model)
+        spent.lost, spent.lost_input, spent.lost_output = known.lost, known.lost_input, known.lost_output
 
 
 def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
@@ -162,6 +172,7 @@ def _ends_a_line(output: str, mark: Mark, size: int) -> bool:
 def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
     """Read the output from where `tail` stands; stop counting at the first line that is not the next one."""
     sums, mark = marks.sums, marks.last
+    names = mark.totals if mark is not None else tail.written
     rest: list[bytes] = []
     broken = False
     for offset, line in lines_of(output, tail.size, rest):
@@ -173,7 +184,7 @@ def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
         elif not broken and seen.index == tail.next_index:
             tail.next_index += 1
             tail.size = offset + len(line) + 1
-            tail.written.add(seen.code, seen.usage, seen.index + 1, seen.message)
+            tail.written.add(seen.code, seen.usage, seen.index + 1, seen.message, names.as_named(seen.model))
             if mark is not None and tail.size == mark.output_length and tail.next_index == mark.next_index:
                 tail.written = mark.written()  # it knows physical lines and the provider's own usage
         else:
@@ -211,7 +222,7 @@ def _is_torn(line: bytes) -> bool:
 
 
 def _as_result(seen: Seen, line: bytes) -> Result:
-    return Result(seen.index, seen.digest or b"", line + b"\n", seen.code, 0, seen.message, seen.usage)
+    return Result(seen.index, seen.digest or b"", line + b"\n", seen.code, 0, seen.message, seen.usage, seen.model)
 
 
 def answered_digests(output: str) -> Iterator[bytes | None]:

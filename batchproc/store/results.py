@@ -80,6 +80,8 @@ class ResultStore:
         self._dirty = asyncio.Event()
         self._ending = asyncio.Event()
         self._closing = False
+        self._sent_some = False  # in this process: its last mark must say that it ended in order
+        self._unsaid = False  # lost attempts that no mark knows yet
 
     @property
     def unanswered(self) -> dict[int, int]:
@@ -90,7 +92,7 @@ class ResultStore:
 
     def put(self, result: Result) -> None:
         """Take the result of a job; it is saved within a few hundredths of a second."""
-        self.totals.add(result.code, result.usage, result.input_line, result.message)
+        self.totals.add(result.code, result.usage, result.input_line, result.message, result.model)
         self._sent.answered(result.index)
         self._results.append(result)
         self._wake.set()
@@ -98,11 +100,19 @@ class ResultStore:
     def sent(self, model: str, index: int, tokens: int) -> None:
         """Note that a request goes out now: after a restart it still counts against its minute."""
         self._sent.sent(model, index, tokens)
+        self._sent_some = True
         self._wake.set()
 
     def not_sent(self, index: int) -> None:
         """The request noted last for this job never reached the server."""
         self._sent.not_sent(index)
+        self._wake.set()
+
+    def lost(self, model: str, input_tokens: int, output_tokens: int) -> None:
+        """An attempt brought no usage back: a budget counts it as the most that it can have used."""
+        for totals in (self.totals, self._written):
+            totals.lose(model, input_tokens, output_tokens)
+        self._unsaid = True
         self._wake.set()
 
     def position(self, position: Position) -> None:
@@ -126,7 +136,7 @@ class ResultStore:
             await syncing
             while self._pending:
                 await to_its_end(self._flush())
-            if self._dirty.is_set() or self.done:
+            if self._dirty.is_set() or self.done or self._sent_some:
                 await self._make_durable(last=True)
         except BaseException:  # a failing disk, or this task was cancelled
             await self._save_rest()
@@ -149,7 +159,7 @@ class ResultStore:
 
     @property
     def _pending(self) -> bool:
-        return bool(self._results or self._sent or self.order.ready())
+        return bool(self._results or self._sent or self._unsaid or self.order.ready())
 
     async def _write_until_closed(self, syncing: asyncio.Task[None]) -> None:
         while not self._closing:
@@ -181,6 +191,7 @@ class ResultStore:
             if not self._pending:
                 return
             results, self._results = self._results, []
+            self._unsaid = False
             fresh = {r.index: r for r in results}
             try:
                 await self._extend_output(fresh)
@@ -201,7 +212,7 @@ class ResultStore:
             r = fresh.pop(order.next_index, None)
             if r is not None:
                 lines.append(r.line)
-                written.add(r.code, r.usage, r.input_line, r.message)
+                written.add(r.code, r.usage, r.input_line, r.message, r.model)
                 order.advance()
                 continue
             helping = await self._waiting.take(self._journal.file, taken)
@@ -210,7 +221,7 @@ class ResultStore:
             taken += len(helping)
             for r in helping:
                 lines.append(r.line)
-                written.add(r.code, r.usage, r.input_line, r.message)
+                written.add(r.code, r.usage, r.input_line, r.message, r.model)
         if lines:
             await self._output.append(b"".join(lines))
             self._sums.add(lines)
@@ -277,7 +288,9 @@ class ResultStore:
         await self._output.sync()
         async with self._journal.writing:
             sums = self._sums.text(state.next_index)
-            await self._journal.append(mark_record(structs.replace(state, since=self._sums.since, sums=sums)))
+            await self._journal.append(
+                mark_record(structs.replace(state, since=self._sums.since, sums=sums, closed=last))
+            )
             self._sums.forget(state.next_index)
         await self._journal.sync()
 
