@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import signal
 
@@ -11,7 +12,9 @@ from batchproc.model import Job
 from batchproc.plan.survey import Chunk
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import line_of
-from batchproc.tokens.weigh import Weigher
+from batchproc.tokens.body import read
+from batchproc.tokens.count import by_bytes, count_body
+from batchproc.tokens.output import choices, output_cap
 
 _FAR = 1 << 62  # indices in a chunk begin here, so that no `custom_id` looks like the one that is given to a job
 _MOST = 0xFFFFFFFF
@@ -32,12 +35,13 @@ class How(Struct, frozen=True):
 def start_process() -> None:
     """A process of its own leaves Ctrl-C to the one that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.set_threshold(100_000, 50, 50)  # few cycles are made: looking for them costs more than they do
 
 
 def examine(data: bytes, how: How, *, begins: bool = False) -> Chunk:
     """Look at whole lines; `begins`: the file begins with them."""
     chunk = Chunk()
-    parser, weigher = how.parser(), Weigher(exact=True)
+    parser = how.parser()
     models: dict[str, int] = {}
     pieces = data.split(b"\n")
     if not pieces[-1]:
@@ -48,7 +52,7 @@ def examine(data: bytes, how: How, *, begins: bool = False) -> Chunk:
             continue
         job = parser.parse(raw)
         if isinstance(job, Job):
-            _add(chunk, job, weigher, models)
+            _add(chunk, job, models)
         else:
             chunk.bad.append((chunk.jobs, line, job.code, job.message))
         chunk.jobs += 1
@@ -56,21 +60,26 @@ def examine(data: bytes, how: How, *, begins: bool = False) -> Chunk:
     return chunk
 
 
-def _add(chunk: Chunk, job: Job, weigher: Weigher, models: dict[str, int]) -> None:
-    before = weigher.fallbacks
-    tokens, _, cap, n = weigher.weigh(job.path, job.model, job.body)
-    if weigher.fallbacks > before:
-        chunk.uncounted[job.model] = chunk.uncounted.get(job.model, 0) + 1
-    model = models.get(job.model)
+def _add(chunk: Chunk, job: Job, models: dict[str, int]) -> None:
+    name, path, body = job.model, job.path, job.body
+    parsed = read(body)
+    tokens = count_body(path, parsed, name) if parsed is not None else None
+    cap = output_cap(path, parsed) if parsed is not None else None
+    if tokens is None:
+        tokens = by_bytes(len(body))
+        chunk.uncounted[name] = chunk.uncounted.get(name, 0) + 1
+    model = models.get(name)
     if model is None:
-        model = models[job.model] = len(models)
-        chunk.models.append(job.model)
+        model = models[name] = len(models)
+        chunk.models.append(name)
+    if cap is None:
+        cap = -choices(parsed) if parsed is not None else -1
     chunk.at.append(chunk.jobs)
     chunk.line.append(job.line)
     chunk.model.append(model)
     chunk.input.append(min(tokens, _MOST))
-    chunk.output.append(cap if cap is not None else -n)
-    chunk.bodies.append(_digest(job.path.encode() + b" " + job.body))
+    chunk.output.append(cap)
+    chunk.bodies.append(_digest(path.encode() + b" " + body))
     given = job.custom_id != f"request-{job.index}"
     chunk.ids.append(_digest(job.custom_id.encode("utf-8", "surrogatepass")) if given else 0)
 

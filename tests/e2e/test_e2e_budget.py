@@ -1,0 +1,136 @@
+"""Budgets with the real program: never overshot by what was answered, over all runs; exit 5, resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import Program, chat, check_chats, results, wait_until, write_jobs
+from servers import Reply, Request, Scripted, Simulator, chat_answer
+
+
+def spent(output: Path) -> tuple[int, float]:
+    """Tokens and dollars of the answers, at the list price of gpt-4o-mini."""
+    usages = [line["response"]["body"]["usage"] for line in results(output) if line["error"] is None]
+    tokens_in = sum(u["prompt_tokens"] for u in usages)
+    tokens_out = sum(u["completion_tokens"] for u in usages)
+    return tokens_in + tokens_out, (tokens_in * 0.15 + tokens_out * 0.6) / 1e6
+
+
+def capped(path: Path, count: int, **more: Any) -> Path:
+    return write_jobs(path, (chat(f"job {k}", **({"max_tokens": 40} | more)) for k in range(count)))
+
+
+def test_money(program: Program, folder: Path) -> None:
+    """Stops within the budget with exit 5; the printed command goes on within twice as much, and then to the end."""
+    capped(folder / "jobs.jsonl", 200)
+    output = folder / "jobs.results.jsonl"
+    budget, before = 0.0004, 0
+    for _ in range(3):
+        done = program.run("run", "jobs.jsonl", "--simulate", "--max-cost", f"{budget:.4f}", "--json")
+        answered = len(results(output))
+        _, cost = spent(output)
+        assert cost <= budget
+        assert done.summary()["cost_usd"] == pytest.approx(cost)
+        if done.code == 0:
+            break
+        assert done.code == 5, done.err
+        assert answered > before, "the raised budget was not used"
+        assert cost > budget * 0.7, "stopped although much was left"
+        budget, before = 2 * budget, answered
+        assert f"--max-cost {budget:.4f}".rstrip("0") in done.summary()["next_command"]
+    assert program.run("run", "jobs.jsonl", "--simulate", "--max-cost", "$1").code == 0
+    check_chats(output, 200)
+
+
+def test_tokens_with_faults(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
+    """A quarter of the answers are faults: what is lost is charged, what was answered stays within the budget."""
+    server = simulator(faults=("reset=10%", "500=10%", "empty=5%"), latency="0.02")
+    capped(folder / "jobs.jsonl", 150)
+    args = ("run", "jobs.jsonl", "--base-url", server.url, "--max-total-tokens", "1500", "--json")
+    done = program.run(*args)
+    assert done.code == 5, done.err
+    assert spent(folder / "jobs.results.jsonl")[0] <= 1500
+    again = program.run(*args)
+    assert again.code == 5, again.err
+    assert again.summary()["requests"] == 0, "what was lost before was forgotten"
+
+
+@pytest.mark.parametrize(
+    ("job", "args", "word"),
+    [
+        (chat("x", model="my-model", max_tokens=5), ("--max-cost", "1"), "my-model"),
+        (chat("x", model="my-model"), ("--max-total-tokens", "1000"), "--assume-max-output"),
+    ],
+)
+def test_what_cannot_be_bounded_is_not_begun(
+    program: Program, folder: Path, job: dict[str, Any], args: tuple[str, ...], word: str
+) -> None:
+    """Exit 2 with the hint; nothing is written, nothing is sent."""
+    write_jobs(folder / "jobs.jsonl", [job] * 3)
+    done = program.run("run", "jobs.jsonl", "--simulate", *args)
+    assert done.code == 2
+    assert word in done.err
+    assert [p.name for p in folder.iterdir()] == ["jobs.jsonl"]
+
+
+def test_what_shows_late_stops_with_the_answers_saved(program: Program, folder: Path) -> None:
+    """A job in the middle of the file names no maximum: exit 2, resumable once one is assumed."""
+    jobs = [chat(f"job {k}", model="own", max_tokens=20) for k in range(60)]
+    del jobs[40]["max_tokens"]
+    write_jobs(folder / "jobs.jsonl", jobs)
+    args = ("run", "jobs.jsonl", "--simulate", "--max-total-tokens", "100k")
+    done = program.run(*args)
+    assert done.code == 2
+    assert "line 41" in done.err
+    assert "--assume-max-output" in done.err
+    assert len(results(folder / "jobs.results.jsonl")) == 40
+    assert program.run(*args, "--assume-max-output", "9").code == 0
+    check_chats(folder / "jobs.results.jsonl", 60)
+
+
+def test_a_price_list(program: Program, folder: Path) -> None:
+    """A model of one's own with a price of one's own; also in `check`."""
+    entry = {"own": {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-3}}
+    (folder / "prices.json").write_text(json.dumps(entry))
+    write_jobs(folder / "jobs.jsonl", [chat(f"job {k}", model="own", max_tokens=10) for k in range(100)])
+    done = program.run("run", "jobs.jsonl", "--simulate", "--prices", "prices.json", "--max-cost", "1", "--json")
+    assert done.code == 5, done.err
+    tokens, _ = spent(folder / "jobs.results.jsonl")
+    assert done.summary()["cost_usd"] == pytest.approx(tokens * 1e-3)
+    assert tokens <= 1000
+    checked = program.run("check", "jobs.jsonl", "--prices", "prices.json", "--json").summary()
+    (model,) = checked["whole"]["models"]
+    assert model["cost_usd"] == pytest.approx(model["tokens"]["total"] * 1e-3)
+
+
+def test_what_was_in_flight_at_a_kill_counts(
+    program: Program, folder: Path, scripted: Callable[[Reply], Scripted]
+) -> None:
+    """Requests whose answers nobody read may have been billed: after the kill they are charged at their worst case."""
+    hold = True
+
+    async def reply(request: Request) -> bytes:
+        if hold:
+            await asyncio.sleep(3600)
+        return chat_answer(f"Simulated answer to: {request.text}")
+
+    server = scripted(reply)
+    capped(folder / "jobs.jsonl", 8)
+    args = ("run", "jobs.jsonl", "--base-url", server.url, "--max-total-tokens", "2700", "--json")
+    running = program.start(*args)
+    wait_until("eight requests", lambda: len(server.requests) >= 8)
+    checkpoint = folder / "jobs.results.jsonl.ckpt"
+    wait_until("their notes", lambda: sum(line.count(b'"sent"') for line in checkpoint.read_bytes().split(b"\n")) > 0)
+    running.kill()
+    running.wait()
+    hold = False
+    for _ in range(2):  # 8 lost ones of some 300 tokens each: no room for a ninth, now or later
+        done = program.run(*args)
+        assert done.code == 5, done.err
+        assert done.summary()["requests"] == 0
+        assert done.summary()["cost_lost_usd"] > 0
