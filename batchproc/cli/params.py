@@ -107,8 +107,6 @@ class Dollars(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Pico-dollars."""
-        if isinstance(value, int):
-            return value
         text = str(value).strip().removeprefix("$").replace(",", "").replace("_", "")
         m = _DOLLARS.fullmatch(text)
         amount = int(Decimal(text) * PICO) if m else 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from binascii import unhexlify
+from collections.abc import Collection
 from copy import copy
 from functools import lru_cache
 
@@ -58,6 +59,16 @@ class Spent(Struct):
     lost: int = 0
     lost_input: int = 0
     lost_output: int = 0
+
+
+def as_named(model: str, known: Collection[str]) -> str:
+    """The name of `known` for a model as an answer names it: servers add dates and the like; else that name itself."""
+    if model in known:
+        return model
+    begin = [name for name in known if name and model.startswith(name)]
+    if begin:
+        return max(begin, key=len)
+    return next(iter(known)) if len(known) == 1 else model
 
 
 class Totals(Struct):
@@ -106,14 +117,15 @@ class Totals(Struct):
         spent.lost_input += input_tokens
         spent.lost_output += output_tokens
 
-    def as_named(self, model: str) -> str:
-        """The name that the jobs use for a model, given the one in an answer: servers add dates and the like."""
-        if model in self.models:
-            return model
-        known = [name for name in self.models if name and model.startswith(name)]
-        if known:
-            return max(known, key=len)
-        return next(iter(self.models)) if len(self.models) == 1 else model
+    def rename(self, known: Collection[str]) -> None:
+        """Give models that are counted under a server's name the one of `known` that the jobs must have used."""
+        for name in [n for n in self.models if n not in known]:
+            target = as_named(name, known)
+            if target != name:
+                was = self.models.pop(name)
+                spent = self.spent(target)
+                for key in Spent.__struct_fields__:
+                    setattr(spent, key, getattr(spent, key) + getattr(was, key))
 
     def copy(self) -> Totals:
         """An independent copy."""

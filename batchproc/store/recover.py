@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from batchproc.core.order import InOrder
 from batchproc.model import Position, Result
 from batchproc.resultline import Seen, digest_in, read_line
-from batchproc.store.checkpoint import Header, Mark, Totals
+from batchproc.store.checkpoint import Header, Mark, Totals, as_named
 from batchproc.store.digests import Digests
 from batchproc.store.files import disk_failed
 from batchproc.store.reading import lines_of, parts_of
@@ -79,6 +79,9 @@ def recover(output: str, checkpoint: str) -> Recovered:
         found = scan(checkpoint, order, totals) if there else Scan(Digests(tail.next_index))
     except OSError as e:
         disk_failed("reading", checkpoint, e)
+    known = {*found.sent.models, *(marks.last.totals.models if marks.last is not None else ())}
+    for each in (totals, tail.written):
+        each.rename(known)
     return Recovered(
         header=found.header,
         order=order,
@@ -90,7 +93,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
         recent=found.sent.recent,
         unanswered=found.sent.unanswered(order),
         digests=found.digests,
-        salvaged=_salvaged(tail, found, order),
+        salvaged=[structs.replace(r, model=as_named(r.model, known)) for r in _salvaged(tail, found, order)],
         lost=tail.bad > 0,
         ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
         keep_tail=found.loose_tail,
@@ -172,7 +175,6 @@ def _ends_a_line(output: str, mark: Mark, size: int) -> bool:
 def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
     """Read the output from where `tail` stands; stop counting at the first line that is not the next one."""
     sums, mark = marks.sums, marks.last
-    names = mark.totals if mark is not None else tail.written
     rest: list[bytes] = []
     broken = False
     for offset, line in lines_of(output, tail.size, rest):
@@ -184,7 +186,7 @@ def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
         elif not broken and seen.index == tail.next_index:
             tail.next_index += 1
             tail.size = offset + len(line) + 1
-            tail.written.add(seen.code, seen.usage, seen.index + 1, seen.message, names.as_named(seen.model))
+            tail.written.add(seen.code, seen.usage, seen.index + 1, seen.message, seen.model)
             if mark is not None and tail.size == mark.output_length and tail.next_index == mark.next_index:
                 tail.written = mark.written()  # it knows physical lines and the provider's own usage
         else:
