@@ -42,7 +42,7 @@ class ModelForecast(Struct, frozen=True):
     estimated_jobs: int
     estimated_output_tokens: int  # among the output tokens
     uncounted_jobs: int  # whose input could not be counted: a quarter of the bytes stood in
-    binding: str | None  # "rpm", "tpm", "rpd" or "tpd"; None where no limit is given
+    binding: str | None  # "rpm", "tpm", "itpm", "otpm", "rpd" or "tpd"; None where no limit is given
     minutes: float | None  # at that limit
     cost_usd: float | None  # None where no price is known
     price_source: str | None
@@ -53,7 +53,7 @@ class Part(Struct, frozen=True):
 
     jobs: int
     models: tuple[ModelForecast, ...]  # most jobs first
-    binding: str | None  # "rpm", "tpm", "rpd", "tpd" of the model that takes longest; "concurrency" without a limit
+    binding: str | None  # that of the model that takes longest; "concurrency" without a limit
     minutes: float | None
     enough_s: float | None  # requests must take less than this on average, or --concurrency binds
     cost_usd: float | None  # of the models whose price is known

@@ -68,10 +68,12 @@ class Position(Struct, frozen=True, gc=False):
 
 
 class Demand(Struct, frozen=True, gc=False):
-    """What one attempt takes from the capacity trackers: requests and tokens."""
+    """What one attempt takes from the capacity trackers: requests, tokens, and of these the input and the output."""
 
     requests: int
     tokens: int
+    input_tokens: int = 0
+    output_tokens: int = 0
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -93,8 +95,9 @@ NO_USAGE = Usage()
 class RateSeen(Struct, frozen=True, gc=False):
     """What an answer's headers say of one limit, at the instant its request was admitted.
 
-    `what` is "requests" or "tokens". `reset_s` is when it would be full again if nothing more were sent; `window_s`
-    is known only where the header's name tells.
+    `what` is "requests" or "tokens", or where a provider splits them "input_tokens" or "output_tokens". `reset_s` is
+    when it would be full again if nothing more were sent; `window_s` is known only where the header's name, or the
+    provider, tells.
     """
 
     what: str
@@ -149,11 +152,12 @@ class Fault(Struct, frozen=True, gc=False):
     message: str
     wait_s: float | None = None  # how long the provider says to wait; None if it does not say
     daily: bool = False  # the limit that was hit is one per day
-    limit: tuple[str, int] | None = None  # ("requests" | "tokens", limit of the window) read from a message
+    limit: tuple[str, int] | None = None  # (what, as in RateSeen; limit of the window) read from a message
     requested: int | None = None  # the tokens the provider says the request needed
     status: int = 0
     request_id: str | None = None
     body: bytes = b""  # what came, for the failed line
+    no_model: bool = False  # rejected because the provider knows no model of that name
 
 
 class Answer(Struct, frozen=True, gc=False):

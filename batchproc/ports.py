@@ -10,8 +10,11 @@ from batchproc.model import Answer, BadJob, Fault, Job, Position, RateSeen, RawL
 class Transport(Protocol):
     """Sends one body and brings back what came, whatever that is."""
 
-    async def send(self, path: str, body: bytes) -> Reply:
-        """Send to the path below the base URL. Does not raise for what a network or a server can do."""
+    async def send(self, path: str, model: str, body: bytes) -> Reply:
+        """Send to where the provider serves this path for this model.
+
+        Does not raise for what a network or a server can do.
+        """
         ...
 
 

@@ -72,9 +72,9 @@ def unsent(job: Job | BadJob, code: str, message: str, attempts: int = 0) -> Res
     return Result(job.index, job.digest, line, code, job.line, message)
 
 
-def refused(bad: BadJob) -> Result:
-    """The result of a line that cannot be sent; its message names the physical line."""
-    result = unsent(bad, bad.code, f"line {bad.line}: {bad.message}")
+def refused(bad: BadJob, attempts: int = 0) -> Result:
+    """The result of a line that cannot be sent (any more); its message names the physical line."""
+    result = unsent(bad, bad.code, f"line {bad.line}: {bad.message}", attempts)
     return structs.replace(result, message=bad.message)
 
 

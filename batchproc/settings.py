@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Iterable
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+
+_OF_TOKENS = ("tpm", "tpd", "itpm", "otpm")
 
 
 class Limits(Struct, frozen=True):
@@ -10,7 +15,25 @@ class Limits(Struct, frozen=True):
 
     rpm: int | None = None
     tpm: int | None = None
+    rpd: int | None = None  # per day
+    tpd: int | None = None
+    itpm: int | None = None  # input and output apart, where a provider limits them apart
+    otpm: int | None = None
     burst_s: float | None = None  # None adapts
+
+    @property
+    def of_tokens(self) -> bool:
+        """Whether one of them limits tokens, so that tokens must be counted."""
+        return any(getattr(self, name, None) is not None for name in _OF_TOKENS)
+
+
+def fitting(names: Iterable[str], model: str) -> list[str]:
+    """Those of `names` that mean this model, the most exact last.
+
+    A name is a model's own, or its beginning and `*`; the longer the beginning, the more exact.
+    """
+    found = [n for n in names if n == model or (n.endswith("*") and model.startswith(n[:-1]))]
+    return sorted(found, key=lambda n: (not n.endswith("*"), len(n)))
 
 
 class RunSettings(Struct, frozen=True):
@@ -22,6 +45,7 @@ class RunSettings(Struct, frozen=True):
     base_url: str
     provider: str
     limits: Limits = Limits()
+    models: dict[str, Limits] = field(default_factory=dict)  # by model, or by a beginning and `*`; over `limits`
     endpoint: str | None = None
     model: str | None = None
     concurrency: int | None = None  # None adapts
@@ -41,6 +65,22 @@ class RunSettings(Struct, frozen=True):
     fresh: bool = False
     yes: bool = False
     break_lock: bool = False
+    adopt: bool = False
+    only: tuple[str, ...] = ()  # of a retry: codes of the failed lines to send again; empty: all
+
+    def limits_for(self, model: str) -> Limits:
+        """The limits of one model: each from the most exact name that gives it, else that of every model."""
+        limits = self.limits
+        for name in fitting(self.models, model):
+            own = self.models[name]
+            given = {f: v for f in Limits.__struct_fields__ if (v := getattr(own, f)) is not None}
+            limits = replace(limits, **given)
+        return limits
+
+    @property
+    def limits_tokens(self) -> bool:
+        """Whether any model has a limit of tokens."""
+        return self.limits.of_tokens or any(limits.of_tokens for limits in self.models.values())
 
     def identity(self) -> dict[str, str | None]:
         """The settings that change what is asked; a resume must have the same."""

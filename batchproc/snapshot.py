@@ -84,3 +84,57 @@ class Summary(Struct, frozen=True):
     cost_usd: float | None = None  # of all answers, also those of earlier runs; None where no price is known
     cost_lost_usd: float | None = None  # the most that attempts without an answer may have cost besides (budgets only)
     unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`
+
+
+class Holder(Struct, frozen=True):
+    """The process that writes an output. `since` is Unix time, `beat_s` the age of its last sign of life."""
+
+    host: str
+    pid: int
+    since: float
+    beat_s: float
+
+
+class StatusTotals(Struct, frozen=True):
+    """What the results add up to. Tokens as the provider reported them."""
+
+    succeeded: int
+    failed: int
+    input_tokens: int
+    output_tokens: int
+
+
+class StatusWait(Struct, frozen=True):
+    """What the output waits for: the answer of job `index`, sent `tries` times; `waiting` results wait behind it."""
+
+    index: int
+    waiting: int
+    tries: int
+    why: str  # what the run waits for, in words; empty if that is not known
+
+
+class Status(Struct, frozen=True):
+    """How far a run is, as its files say. Times are Unix times; None for what is not known."""
+
+    output: str
+    checkpoint: str
+    state: str  # running, unfinished or finished
+    exit_code: int  # 0 done, 3 done with failures, 5 unfinished
+    total: int | None  # jobs, once the run is finished
+    total_estimate: int | None  # by the size of the input, before
+    answered: int  # jobs that have their result
+    written: int  # of these, lines of the output
+    waits_for: StatusWait | None
+    totals: StatusTotals
+    errors: tuple[ErrorGroup, ...]  # most frequent first
+    running: Holder | None
+    retrying: bool  # a retry is not through
+    stopped_at: float | None  # when and why the last process ended, if it could say so
+    stopped_why: str
+    stopped_code: int | None
+    jobs: str | None  # the input
+    folder: str | None  # where `command` was typed
+    command: str | None  # what to type to go on
+    cost_usd: float | None = None  # of all answers; None where no price is known
+    cost_lost_usd: float | None = None  # the most that attempts without an answer may have cost besides (budgets only)
+    unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`

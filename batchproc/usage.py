@@ -1,7 +1,8 @@
 """Token usage as the APIs spell it: `prompt_tokens`/`completion_tokens` or `input_tokens`/`output_tokens`.
 
-The names are those of the OpenAI chat, completions, embeddings and responses APIs and of everything
-compatible with them. Whatever is missing or odd counts as zero: usage is for learning and for display.
+The names are those of the OpenAI chat, completions, embeddings and responses APIs, of everything compatible with them,
+and of Anthropic, whose `input_tokens` leave out what was written to its cache and read from it. Whatever is missing or
+odd counts as zero: usage is for learning and for display.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import msgspec
 from batchproc.model import NO_USAGE, Usage
 
 _MOST = 1 << 53
+_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 
 def _count(*values: Any) -> int:
@@ -30,11 +32,18 @@ def usage_in(usage: bytes) -> Usage:
         value = msgspec.json.decode(usage)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return NO_USAGE  # a number out of range, say: nothing that makes an answer worse
-    tokens = _count(value.get("prompt_tokens"), value.get("input_tokens"))
+    read = _count(value.get("prompt_tokens"))
+    if not read:
+        read = sum(_count(value.get(name)) for name in _INPUT)
+    cached = (
+        _cached(value.get("prompt_tokens_details")),
+        _cached(value.get("input_tokens_details")),
+        _count(value.get("cache_read_input_tokens")),
+    )
     return Usage(
-        tokens,
+        read,
         _count(value.get("completion_tokens"), value.get("output_tokens")),
-        min(tokens, _cached(value.get("prompt_tokens_details")) or _cached(value.get("input_tokens_details"))),
+        min(read, next(filter(None, cached), 0)),
     )
 
 

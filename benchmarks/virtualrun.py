@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
+from batchproc.cli.trackers import capacity_maker
 from batchproc.core.capacity import DualCapacity
 from batchproc.core.concurrency import MOST
 from batchproc.core.modelqueue import Policy
 from batchproc.core.scheduler import Scheduler
-from batchproc.core.tracker import CapacityTracker
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
 from batchproc.engine.run import Ending, run
@@ -151,7 +151,7 @@ class SimulatedTransport:
         self._random = Random(seed).random
         self._now = asyncio.get_running_loop().time
 
-    async def send(self, path: str, body: bytes) -> Reply:
+    async def send(self, path: str, model: str, body: bytes) -> Reply:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
@@ -170,7 +170,7 @@ class SimulatedTransport:
                 await asyncio.sleep(0.05)
                 return reply
         await self._travel()
-        decision = self._provider.decide(self._now(), "/v1" + path, body, in_flight=self.in_flight)
+        decision = self._provider.decide(self._now(), "/v1" + path, body)  # it counts its slots itself
         await asyncio.sleep(decision.latency_s)
         await self._travel()
         self.statuses[decision.status] += 1
@@ -219,9 +219,11 @@ class VirtualRun:
         capacity_for: Callable[[str], DualCapacity] | None = None,
         during: Callable[[VirtualRun], Coroutine[Any, Any, None]] | None = None,
         shelves: bool = False,
+        transport: Callable[[], Any] | None = None,
     ) -> None:
         self.bodies = bodies
         self.server = Provider(server)
+        self._make_transport = transport  # in the place of the simulated provider's
         self.limits = limits or Limits()
         self.policy = policy or Policy()
         self.events: list[Event] = []
@@ -236,11 +238,17 @@ class VirtualRun:
         self._shelves = shelves
 
     def _capacity(self, model: str) -> DualCapacity:
-        now, limits = asyncio.get_running_loop().time(), self.limits
-        rpm, tpm = limits.rpm, limits.tpm
-        return DualCapacity(
-            CapacityTracker(rpm, now, burst_s=limits.burst_s) if rpm else None,
-            CapacityTracker(tpm, now, burst_s=limits.burst_s) if tpm else None,
+        now = asyncio.get_running_loop().time
+        return capacity_maker(lambda model: self.limits, [], now=now, wall=0.0)(model)
+
+    def _simulated(self) -> SimulatedTransport:
+        return SimulatedTransport(
+            self.server,
+            script=self._script,
+            timeout_s=self._timeout_s,
+            delay_s=self._delay_s,
+            jitter_s=self._jitter_s,
+            seed=self._seed,
         )
 
     def go(self) -> VirtualRun:
@@ -251,14 +259,7 @@ class VirtualRun:
     async def _go(self) -> None:
         loop = asyncio.get_running_loop()
         self.ledger = MemoryLedger()
-        self.transport = SimulatedTransport(
-            self.server,
-            script=self._script,
-            timeout_s=self._timeout_s,
-            delay_s=self._delay_s,
-            jitter_s=self._jitter_s,
-            seed=self._seed,
-        )
+        self.transport = (self._make_transport or self._simulated)()
         self.scheduler = Scheduler(self.policy, self._capacity_for, lambda model: LearntOutput())
         self.pool = Pool(
             self.scheduler,
@@ -275,7 +276,7 @@ class VirtualRun:
             lines_of(self.bodies),
             Earlier(0, None, {}, {}),
             JobParser(endpoint=None, model=None, strip_v1=True),
-            InlineWeigher(exact=self.limits.tpm is not None),
+            InlineWeigher(exact=self.limits.of_tokens),
             self.ledger,
             self.scheduler,
             self.pool,

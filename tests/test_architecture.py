@@ -117,7 +117,7 @@ def test_no_import_cycle() -> None:
 
 def test_heavy_libraries_are_imported_late() -> None:
     """`batchproc --help` must not wait for aiohttp, tiktoken, rich or asyncio."""
-    heavy = {"aiohttp", "tiktoken", "rich", "asyncio", "uvloop", "zstandard"}
+    heavy = {"aiohttp", "tiktoken", "rich", "asyncio", "uvloop", "zstandard", "tomllib"}
     import subprocess
     import sys
 

@@ -8,10 +8,15 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from batchproc.cli.check import check
+from batchproc.cli.finish import finish
 from batchproc.cli.main import cli
+from batchproc.cli.retry import retry
 from batchproc.cli.run import default_output, run
 from batchproc.cli.simulate import simulate
+from batchproc.cli.status import status
 from batchproc.forecast import BadLines, Forecast, ModelForecast, Part, Repeats, Spread
+from batchproc.providers.presets import PRESETS
+from batchproc.snapshot import Status
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,11 +79,30 @@ def test_the_two_commands_stand_alone_on_their_lines() -> None:
 
 def test_help_leads_with_the_purpose_and_examples() -> None:
     """Somebody who types --help sees what it is for and what to type."""
-    for command in (cli, run, check, simulate):
+    for command in (cli, run, check, simulate, status, finish, retry):
         shown = CliRunner().invoke(command, ["--help"]).output
         assert shown.index("Usage:") == 0
     shown = CliRunner().invoke(cli, ["--help"]).output
     assert "batchproc run jobs.jsonl --rpm 3500 --tpm 90000" in shown
+
+
+def test_every_option_of_the_other_commands_is_in_the_readme() -> None:
+    """What `finish` and `retry` take and `run` does not is named in their sections, and the keys of `status` in its."""
+    shared = {o for p in run.params for o in p.opts}
+    for command in (status, finish, retry):
+        title = next(t for t in re.findall(r"^## (.*)$", README, re.MULTILINE) if t.endswith(f"`{command.name}`"))
+        for option in {o for p in command.params for o in p.opts if o.startswith("--")} - shared:
+            assert option in section(title)
+    keys = set(
+        re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"^\| (`.*?`) \|", section("Look at a run: `status`"), re.M)))
+    )
+    assert keys == set(Status.__struct_fields__)
+
+
+def test_a_retry_takes_the_options_of_a_run() -> None:
+    """All but those that would be senseless."""
+    names = {p.name for p in run.params} - {p.name for p in retry.params}
+    assert names <= {"output", "fresh", "yes", "limit", "adopt", "print_config"}
 
 
 def test_our_own_error_codes_are_in_the_readme() -> None:
@@ -88,9 +112,20 @@ def test_our_own_error_codes_are_in_the_readme() -> None:
         p.read_text(encoding="utf-8") for p in (ROOT / "batchproc").rglob("*.py") if "simulator" not in p.parts
     )
     used = set(
-        re.findall(r'"(invalid_\w+|attempts_exhausted|request_t\w+|response_too_large|connection_error)"', source)
+        re.findall(
+            r'"(invalid_\w+|attempts_exhausted|request_t\w+|response_too_large|connection_error|not_run)"', source
+        )
     )
-    assert used - {"invalid_api_key", "invalid_request_error"} <= documented
+    assert used - {"invalid_api_key", "invalid_request_error", "invalid_model"} <= documented
+
+
+def test_every_known_provider_is_in_the_readme() -> None:
+    """With the variable of its key, where one is demanded."""
+    table = section("Use it")
+    for preset in PRESETS:
+        rows = [r for r in table.splitlines() if r.startswith("| ")]
+        (row,) = [r for r in rows if preset.name in [n.strip() for n in r.split("|")[1].split(",")]]
+        assert not preset.needs_key or f"`{preset.keys[0]}`" in row, preset.name
 
 
 def test_default_output_names() -> None:

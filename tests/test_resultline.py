@@ -161,6 +161,7 @@ def test_cached_tokens_are_read_where_the_apis_put_them() -> None:
     for usage, cached in (
         (b'{"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}', 4),
         (b'{"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}}', 4),
+        (b'{"input_tokens": 2, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 4}', 4),
         (b'{"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 99}}', 9),
         (b'{"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": true}}', 0),
         (b'{"prompt_tokens": 9, "prompt_tokens_details": [4]}', 0),

@@ -11,21 +11,24 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
-from batchproc.cli.firstlook import FIRST, look
-from batchproc.cli.loops import first_of, loop_factory
+from batchproc.cli.firstlook import FIRST, chained, look, warm_up
+from batchproc.cli.loop import first_error, loop_factory
+from batchproc.cli.policy import policy_of
 from batchproc.cli.purse import Purse, cost_of
+from batchproc.cli.telling import Teller
 from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
-from batchproc.core.modelqueue import Policy
 from batchproc.core.scheduler import Scheduler
 from batchproc.engine.feed import Earlier, Feed
 from batchproc.engine.pool import Pool
-from batchproc.engine.run import run
+from batchproc.engine.run import Ending, run
 from batchproc.engine.shutdown import DRAIN_S, Signals
 from batchproc.engine.watch import Watch
 from batchproc.events import Note
 from batchproc.model import Job, RawLine
-from batchproc.providers.openai import OpenAI
+from batchproc.ports import Parser
+from batchproc.providers.choose import provider_for
+from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Summary
 from batchproc.store.input import Opened, open_input
@@ -46,6 +49,8 @@ class Run:
 
     `base_url` gives the address requests go to once it is known: an embedded provider needs a moment to start.
     """
+
+    sends = True  # requests go out: an embedded provider is needed where it is asked for
 
     def __init__(
         self,
@@ -70,7 +75,7 @@ class Run:
         self._progress = progress
         self._command = command
         self._purse = Purse(settings)
-        self._weigher = Weigher(exact=settings.limits.tpm is not None or bool(self._purse.terms))
+        self._weigher = Weigher(exact=settings.limits_tokens or bool(self._purse.terms))
         self._beat_at = 0.0
 
     def execute(self) -> Summary:
@@ -80,18 +85,19 @@ class Run:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
                 return runner.run(self._execute())
         except BaseExceptionGroup as group:
-            raise first_of(group) from group
+            raise first_error(group) from group
 
     async def _execute(self) -> Summary:
         settings = self._settings
-        parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=settings.base_url.endswith("/v1"))
+        parser = self._parser()
         opened, lines, first = await self._begin(parser)
         try:
             store = await self._store(opened)
             if store.finished:
                 for note in store.notes:
                     self._progress.event(Note(0.0, note))
-                return finished_before(settings, store.store.totals, cost_of(store.store.totals, self._purse.book))
+                cost = cost_of(store.store.totals, self._purse.book)
+                return finished_before(settings, store.store.totals, self._command, cost)
             if store.position.offset:
                 await opened.blocks.close()
                 opened = await open_input(settings.jobs, store.position.offset)
@@ -102,7 +108,37 @@ class Run:
         finally:
             await opened.blocks.close()
 
-    async def _begin(self, parser: JobParser) -> tuple[Opened, AsyncIterator[list[RawLine]] | None, list[RawLine]]:
+    # --- what a retry and a finish do in another way ---------------------------------------------------------
+
+    def _parser(self) -> Parser:
+        s = self._settings
+        return JobParser(
+            endpoint=s.endpoint,
+            model=s.model,
+            strip_v1=drops_v1(s.provider, s.base_url),
+            messages=preset_of(s.provider, s.base_url).messages,
+        )
+
+    def _identity(self) -> dict[str, str | None]:
+        return self._settings.identity()
+
+    def _earlier(self, store: OpenedStore) -> Earlier:
+        written = answered_digests(self._settings.output) if store.verify else None
+        return Earlier(store.store.order.next_index, written, store.digests, store.store.unanswered)
+
+    def _total(self) -> int | None:
+        """How many jobs there are, where that is known before they are read."""
+
+    async def _after(self, ending: Ending) -> None:
+        """What is left to do when everything is written."""
+
+    def _words(self, summary: Summary, ending: Ending) -> Summary:
+        """The last words, from those of a run."""
+        return summary
+
+    # --- the run ---------------------------------------------------------------------------------------------
+
+    async def _begin(self, parser: Parser) -> tuple[Opened, AsyncIterator[list[RawLine]] | None, list[RawLine]]:
         """Open the input; where nothing was begun before, look at its first lines before anything is written."""
         settings = self._settings
         opened = await open_input(settings.jobs)
@@ -121,7 +157,7 @@ class Run:
         self._purse.first_look(first, parser, self._weigher)
         if settings.fresh:
             self._start_over()
-        return opened, _chained(seen, lines), first
+        return opened, chained(seen, lines), first
 
     async def _store(self, opened: Opened) -> OpenedStore:
         settings = self._settings
@@ -130,7 +166,7 @@ class Run:
         return await open_store(
             settings.output,
             settings.checkpoint,
-            identity=settings.identity(),
+            identity=self._identity(),
             input_identity=opened.identity,
             accept_changes=settings.accept_changes,
         )
@@ -140,15 +176,15 @@ class Run:
         store: OpenedStore,
         opened: Opened,
         lines: AsyncIterator[list[RawLine]],
-        parser: JobParser,
+        parser: Parser,
         first: list[RawLine],
     ) -> Summary:
         settings = self._settings
         loop = asyncio.get_running_loop()
         weigher = self._weigher
-        await self._warm_up(weigher, parser, first)
+        await warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
-        provider = OpenAI(base_url, self._key, self._headers)
+        provider = provider_for(settings.provider, base_url, self._key, self._headers, os.environ)
         transport = HttpTransport(
             url_for=provider.url,
             headers=provider.headers(),
@@ -157,11 +193,12 @@ class Run:
             secrets=self._secrets,
         )
         scheduler = Scheduler(
-            self._policy(),
-            capacity_maker(settings.limits, store.sent, now=loop.time, wall=time.time()),
+            policy_of(settings, settles=provider.settles),
+            capacity_maker(settings.limits_for, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
             self._purse.budget(store),
         )
+        tell = self._progress.event
         wanted = settings.concurrency or MOST
         most = room_for(wanted)
         if most < wanted:
@@ -171,21 +208,15 @@ class Run:
             transport,
             provider,
             store.store,
-            [self._progress.event],
+            [tell],
             most=most,
             wall=time.time,
             random=random.Random(),  # noqa: S311 - jitter, nothing secret
             drain_s=settings.drain_s if settings.drain_s is not None else DRAIN_S,
         )
-        earlier = Earlier(
-            store.store.order.next_index,
-            answered_digests(settings.output) if store.verify else None,
-            store.digests,
-            store.store.unanswered,
-        )
         feed = Feed(
             lines,
-            earlier,
+            self._earlier(store),
             parser,
             weigher,
             store.store,
@@ -194,7 +225,17 @@ class Run:
             limit=settings.limit,
             shelf=lambda: Shelf(opened.fd),
         )
-        watch = Watch(scheduler, pool, feed, store.store, now=loop.time(), size=opened.size, limit=settings.limit)
+        watch = Watch(
+            scheduler,
+            pool,
+            feed,
+            store.store,
+            now=loop.time(),
+            size=opened.size,
+            limit=settings.limit,
+            total=self._total(),
+            tell=tell,
+        )
         watch.cost = self._purse.cost_usd
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
@@ -219,24 +260,27 @@ class Run:
         try:
             for note in store.notes:
                 self._progress.event(Note(loop.time(), note))
+            teller = Teller(store.store, settings, self._command)
             with Signals(pool, settings.drain_s, status) as signals:
                 ending = await run(
                     pool,
                     feed,
                     store.store,
-                    tick=lambda: self._tick(watch),
+                    tick=lambda: self._tick(watch, teller),
+                    at_end=lambda ending: teller.ends(ending, signals.exit_code),
                     stop_after_s=settings.stop_after_s,
                 )
             if weigher.fallbacks:
                 text = f"{weigher.fallbacks} bodies could not be counted exactly: bytes/4 stood in"
                 self._progress.event(Note(loop.time(), text))
+            await self._after(ending)
             last = watch.snapshot(loop.time())
             self._progress.update(last)
         finally:
             self._progress.stop()
             feed.close()
             await transport.close()
-        return closing(
+        summary = closing(
             settings,
             ending,
             watch,
@@ -248,38 +292,16 @@ class Run:
             keyless=self._key is None,
             cost=self._purse.cost(),
         )
+        return self._words(summary, ending)
 
-    def _tick(self, watch: Watch) -> None:
+    def _tick(self, watch: Watch, teller: Teller) -> None:
         now = asyncio.get_running_loop().time()
-        self._progress.update(watch.snapshot(now))
+        snapshot = watch.snapshot(now)
+        self._progress.update(snapshot)
+        teller.waits(snapshot.waiting_for, now)
         if self._lock is not None and now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_S
             self._lock.beat()
-
-    def _policy(self) -> Policy:
-        s = self._settings
-        return Policy(
-            max_attempts=s.max_attempts,
-            max_wait_s=s.max_wait_s,
-            wait_for_daily=s.wait_for_daily,
-            concurrency=s.concurrency,
-            fail_over=s.fail_over,
-        )
-
-    @staticmethod
-    async def _warm_up(weigher: Weigher, parser: JobParser, first: list[RawLine]) -> None:
-        """Load the ranks for the first job's model while an embedded provider starts."""
-        for raw in first[:1]:
-            model = getattr(parser.parse(raw), "model", None)
-            if model:
-                await asyncio.to_thread(weigher.preload, model)
-
-
-async def _chained(seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]) -> AsyncIterator[list[RawLine]]:
-    for batch in seen:
-        yield batch
-    async for batch in rest:
-        yield batch
 
 
 def _continued(opened: Opened, store: OpenedStore) -> AsyncIterator[list[RawLine]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import os
 import sys
 from collections.abc import Callable
@@ -9,16 +11,22 @@ from collections.abc import Callable
 import click
 
 from batchproc.cli.assemble import Run
-from batchproc.errors import DiskFailed, UsageError
-from batchproc.settings import RunSettings
+from batchproc.cli.closing import done_before
+from batchproc.cli.stdout import write_document
+from batchproc.errors import UsageError
+from batchproc.settings import Limits, RunSettings
 from batchproc.simulator.embedded import Embedded
 from batchproc.simulator.settings import SimulatorSettings
+from batchproc.snapshot import Status
+from batchproc.store.adopt import adopt
 from batchproc.store.input import check_input
+from batchproc.store.jobs import JobParser
 from batchproc.store.lock import OutputLock
-from batchproc.store.opening import set_aside
+from batchproc.store.mending import set_aside
+from batchproc.store.recover import has_lines
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for
-from batchproc.ui.summary import summary_json
+from batchproc.ui.summary import print_summary, summary_json
 
 
 def begin(
@@ -33,22 +41,23 @@ def begin(
     no_color: bool,
     as_json: bool,
     command: list[str],
+    make: type[Run] = Run,
 ) -> int:
-    """Run; returns the exit code. Raises BatchprocError."""
+    """Run, or what `make` does instead; returns the exit code. Raises BatchprocError."""
     if as_json and settings.output == "-":
         raise UsageError("`--json` and `-o -` both want standard output", "write the results to a file")
     who = audience(
-        isatty=_is_terminal(sys.stderr),
+        isatty=is_terminal(sys.stderr),
         environ=os.environ,
         progress=show,
         no_color=no_color,
         quiet=quiet,
-        results_on_terminal=settings.output == "-" and _is_terminal(sys.stdout),
+        results_on_terminal=settings.output == "-" and is_terminal(sys.stdout),
     )
     console = Console(sys.stderr, who)
     progress = progress_for(console, -1 if quiet else verbose)
     _check_files(settings)
-    embedded = _embedded(settings)
+    embedded = _embedded(settings) if make.sends else None
     lock = None
     try:
         if embedded is not None:
@@ -58,8 +67,10 @@ def begin(
             lock.acquire(break_lock=settings.break_lock)
             if settings.fresh:
                 _confirm(settings)
+            elif settings.adopt:
+                _adopt(settings, console)
         base_url: Callable[[], str] = embedded.wait_url if embedded is not None else lambda: settings.base_url
-        run = Run(
+        run = make(
             settings,
             key=key,
             headers=headers,
@@ -78,21 +89,22 @@ def begin(
             embedded.stop()
     progress.summary(summary)
     if as_json:
-        print_document(summary_json(summary))
+        write_document(summary_json(summary))
     return summary.exit_code
 
 
-def print_document(document: bytes) -> None:
-    """Write a document to standard output. Raises DiskFailed where it is full or closed."""
-    try:
-        sys.stdout.buffer.write(document)
-        sys.stdout.buffer.flush()
-    except OSError as e:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
-        raise DiskFailed(f"writing to standard output failed: {e.strerror or e}") from e
+def say_finished(seen: Status, *, quiet: bool, no_color: bool, as_json: bool) -> int:
+    """The last words where everything was done before; returns the exit code. Raises DiskFailed."""
+    who = audience(isatty=is_terminal(sys.stderr), environ=os.environ, no_color=no_color, quiet=quiet)
+    summary = done_before(seen)
+    print_summary(Console(sys.stderr, who), summary, quiet=quiet)
+    if as_json:
+        write_document(summary_json(summary))
+    return summary.exit_code
 
 
-def _is_terminal(stream: object) -> bool:
+def is_terminal(stream: object) -> bool:
+    """Whether a stream is a terminal; one that is closed is none."""
     try:
         return bool(stream is not None and stream.isatty())  # type: ignore[attr-defined]
     except ValueError:
@@ -101,7 +113,11 @@ def _is_terminal(stream: object) -> bool:
 
 def _check_files(settings: RunSettings) -> None:
     check_input(settings.jobs)
+    if settings.adopt and settings.fresh:
+        raise UsageError("`--adopt` and `--fresh` contradict each other")
     if settings.output == "-":
+        if settings.adopt:
+            raise UsageError("`--adopt` makes no sense with `-o -`: there is no file to take over")
         if settings.fresh:
             raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
         return
@@ -123,8 +139,19 @@ def _check_files(settings: RunSettings) -> None:
 def _embedded(settings: RunSettings) -> Embedded | None:
     if settings.provider != "simulated":
         return None
-    limits = settings.limits
-    return Embedded(SimulatorSettings(port=0, rpm=limits.rpm, tpm=limits.tpm))
+    return Embedded(embedded_settings(settings))
+
+
+def embedded_settings(settings: RunSettings) -> SimulatorSettings:
+    """An embedded provider that enforces the limits of this run, on any free port."""
+    by_model = {name: _enforced(limits) for name, limits in settings.models.items()}
+    return SimulatorSettings(port=0, **_enforced(settings.limits), by_model=by_model)  # type: ignore[arg-type]
+
+
+def _enforced(limits: Limits) -> dict[str, int]:
+    """What is limited, of that which the embedded provider can limit."""
+    known = {f.name for f in dataclasses.fields(SimulatorSettings)}
+    return {f: v for f in limits.__struct_fields__ if f in known and (v := getattr(limits, f)) is not None}
 
 
 def _confirm(settings: RunSettings) -> None:
@@ -132,11 +159,22 @@ def _confirm(settings: RunSettings) -> None:
     there = [p for p in (settings.output, settings.checkpoint) if os.path.exists(p)]
     if not there or settings.yes:
         return
-    if not _is_terminal(sys.stdin):
+    if not is_terminal(sys.stdin):
         raise UsageError(
             f"`--fresh` would start over although `{there[0]}` exists", "add `--yes` if that is what you want"
         )
     click.confirm(f"start over? {' and '.join(there)} will be renamed", abort=True, err=True)
+
+
+def _adopt(settings: RunSettings, console: Console) -> None:
+    """Take the output over where it has no checkpoint; where it has one, the run goes on as ever."""
+    if has_lines(settings.checkpoint) or not has_lines(settings.output):
+        return
+    if settings.jobs == "-" or not os.path.isfile(settings.jobs):
+        raise UsageError("`--adopt` compares the output with the jobs, and cannot read them twice from a pipe")
+    parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=True)
+    lines = asyncio.run(adopt(settings.output, settings.checkpoint, settings.jobs, parser, settings.identity()))
+    console.line(f"adopted {settings.output}: each of its {lines:,} lines is the result of its job")
 
 
 def _start_over(settings: RunSettings, console: Console) -> None:

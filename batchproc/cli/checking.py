@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator, Callable
 
 from msgspec import Struct
 
-from batchproc.cli.begin import print_document
 from batchproc.cli.chunks import examined
 from batchproc.cli.examine import How
 from batchproc.cli.firstlook import FIRST, look
 from batchproc.cli.purse import book_for
+from batchproc.cli.stdout import write_document
 from batchproc.forecast import Forecast
 from batchproc.model import RawLine
-from batchproc.plan.limits import Limits
 from batchproc.plan.survey import Survey, assumed_output
+from batchproc.providers.presets import drops_v1, preset_of
+from batchproc.settings import RunSettings
 from batchproc.store.input import open_input
 from batchproc.store.lines import Blocks, line_of
 from batchproc.store.recover import Recovered, has_lines, recover
@@ -28,22 +29,12 @@ from batchproc.ui.gauge import Gauge
 
 
 class Asked(Struct, frozen=True):
-    """The options of `check`. `output` is None where no earlier run can be looked for."""
+    """What `check` was asked for: the settings of the run that is forecast; `output` is `-` where none can be there."""
 
-    jobs: str
-    output: str | None
-    checkpoint: str
-    limits: Limits
-    base_url: str
-    endpoint: str | None
-    model: str | None
-    prices: str | None
-    assume_output: int | None
-    limit: int | None
+    settings: RunSettings
     verbose: int
     no_color: bool
     as_json: bool
-    command: list[str]
 
 
 def checking(asked: Asked) -> int:
@@ -58,64 +49,65 @@ def checking(asked: Asked) -> int:
         if asked.verbose:
             gauge.clear()
             text = bad_line(line, code, message)
-            console.line(text) if asked.as_json else print_document(text.encode() + b"\n")
+            console.line(text) if asked.as_json else write_document(text.encode() + b"\n")
 
     try:
-        forecast = asyncio.run(_forecast(asked, gauge, told))
+        forecast = asyncio.run(_forecast(asked.settings, gauge, told))
     finally:
         gauge.clear()
     if asked.as_json:
-        print_document(forecast_json(forecast))
+        write_document(forecast_json(forecast))
     else:
-        print_document(forecast_text(forecast, asked.limits.concurrency, colour).encode(errors="replace") + b"\n")
+        text = forecast_text(forecast, asked.settings.concurrency, colour)
+        write_document(text.encode(errors="replace") + b"\n")
     return forecast.exit_code
 
 
-async def _forecast(asked: Asked, gauge: Gauge, told: Callable[[int, str, str], None]) -> Forecast:
-    book = book_for(asked.prices, asked.base_url)
-    had = await asyncio.to_thread(_earlier, asked)
+async def _forecast(s: RunSettings, gauge: Gauge, told: Callable[[int, str, str], None]) -> Forecast:
+    book = book_for(s.prices, s.base_url)
+    had = await asyncio.to_thread(_earlier, s)
     notes = list(had.notes) if had is not None else []
-    if asked.output is not None and has_lines(asked.output) and (had is None or not had.ours):
-        notes.append(f"`{asked.output}` is there and was not made by such a run: `run` will not touch it")
+    if s.output != "-" and has_lines(s.output) and (had is None or not had.ours):
+        notes.append(f"`{s.output}` is there and was not made by such a run: `run` will not touch it")
         had = None
     salvaged = {r.index for r in had.salvaged} if had is not None else set()
     earlier = had.totals.models if had is not None else {}
     survey = Survey(
-        assumed_output(asked.assume_output, {m: (s.answers, s.output_tokens) for m, s in earlier.items()}),
+        assumed_output(s.assume_max_output, {m: (s.answers, s.output_tokens) for m, s in earlier.items()}),
         done=(lambda index: index in had.order or index in salvaged) if had is not None else None,
-        limit=asked.limit,
+        limit=s.limit,
         told=told,
     )
-    await _read(asked, survey, gauge)
+    await _read(s, survey, gauge)
     ids, bodies = survey.repeats()
     return Forecast(
-        file=asked.jobs,
+        file=s.jobs,
         lines=survey.lines,
         jobs=survey.jobs,
         bad=survey.bad,
         bad_lines=survey.bad_lines(),
         duplicate_ids=ids,
         duplicate_bodies=bodies,
-        whole=survey.whole.part(asked.limits, book.of),
-        remaining=survey.rest.part(asked.limits, book.of) if survey.rest is not None else None,
+        whole=survey.whole.part(s.limits_for, s.concurrency, book.of),
+        remaining=survey.rest.part(s.limits_for, s.concurrency, book.of) if survey.rest is not None else None,
         succeeded=had.totals.succeeded if had is not None else 0,
         failed=had.totals.failed if had is not None else 0,
-        output=asked.output if had is not None else None,
+        output=s.output if had is not None else None,
         notes=tuple(notes),
         exit_code=3 if survey.bad else 0,
     )
 
 
-def _earlier(asked: Asked) -> Recovered | None:
+def _earlier(s: RunSettings) -> Recovered | None:
     """What an earlier run left; only read."""
-    if asked.output is None or not (has_lines(asked.checkpoint) or has_lines(asked.output)):
+    if s.output == "-" or not (has_lines(s.checkpoint) or has_lines(s.output)):
         return None
-    return recover(asked.output, asked.checkpoint)
+    return recover(s.output, s.checkpoint)
 
 
-async def _read(asked: Asked, survey: Survey, gauge: Gauge) -> None:
-    how = How(asked.endpoint, asked.model, asked.base_url.endswith("/v1"))
-    opened = await open_input(asked.jobs)
+async def _read(s: RunSettings, survey: Survey, gauge: Gauge) -> None:
+    how = How(s.endpoint, s.model, drops_v1(s.provider, s.base_url), preset_of(s.provider, s.base_url).messages)
+    opened = await open_input(s.jobs)
     first = _First(opened.blocks, how)
     read = 0
     try:

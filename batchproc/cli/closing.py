@@ -6,16 +6,18 @@ import os
 import shlex
 import shutil
 from decimal import Decimal
-from typing import Any
 
-from batchproc.cli.purse import Cost
+from batchproc.cli.connect import hidden_header
+from batchproc.cli.purse import Cost, in_dollars
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
-from batchproc.price import PICO, dollars_in
+from batchproc.price import PICO
+from batchproc.providers.presets import preset_of
 from batchproc.settings import RunSettings
-from batchproc.snapshot import ErrorGroup, Snapshot, Summary
+from batchproc.snapshot import Snapshot, Status, Summary
 from batchproc.store.checkpoint import Totals
+from batchproc.store.look import error_groups
 
 _EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2, HaltKind.UNBOUNDED: 2}
 _GUARD = 5
@@ -38,7 +40,7 @@ def closing(
     halt = None if ending.complete else ending.halt
     done = totals.succeeded + totals.failed
     total = last.total
-    code = _exit_code(ending, halt, totals, signal_code)
+    code = exit_code(ending, totals, signal_code)
     nothing = ending.complete and not watch.stats.requests and watch.resumed == done > 0
     trial = settings.limit is not None and total is None and code in (0, 3)
     to_file = settings.output != "-"
@@ -58,27 +60,17 @@ def closing(
         output_tokens=totals.output_tokens,
         models=watch.means(now),
         binding=watch.binding(),
-        errors=_errors(totals),
+        errors=error_groups(totals),
         output=settings.output,
         checkpoint=settings.checkpoint if to_file else None,
         next_command=_next(settings, code, totals, command, trial=trial, halt=halt),
         error=_error(ending, halt),
-        hint=_hint(ending, halt, keyless=keyless),
-        **_costs(cost),
+        hint=_hint(ending, halt, preset_of(settings.provider, settings.base_url).keys[0], keyless=keyless),
+        **in_dollars(cost),
     )
 
 
-def _costs(cost: Cost) -> dict[str, Any]:
-    if not cost.priced:
-        return {"unpriced": cost.unpriced}
-    return {
-        "cost_usd": dollars_in(cost.answers),
-        "cost_lost_usd": dollars_in(cost.lost) if cost.lost else None,
-        "unpriced": cost.unpriced,
-    }
-
-
-def finished_before(settings: RunSettings, totals: Totals, cost: Cost) -> Summary:
+def finished_before(settings: RunSettings, totals: Totals, command: list[str], cost: Cost) -> Summary:
     """The last words where an earlier run left nothing to do."""
     done = totals.succeeded + totals.failed
     return Summary(
@@ -97,15 +89,50 @@ def finished_before(settings: RunSettings, totals: Totals, cost: Cost) -> Summar
         output_tokens=totals.output_tokens,
         models=(),
         binding="",
-        errors=_errors(totals),
+        errors=error_groups(totals),
         output=settings.output,
         checkpoint=settings.checkpoint,
-        next_command=_look_at_failures(settings) if totals.failed else None,
-        **_costs(cost),
+        next_command=retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None,
+        **in_dollars(cost),
     )
 
 
-def _exit_code(ending: Ending, halt: Halt | None, totals: Totals, signal_code: int | None) -> int:
+def done_before(seen: Status) -> Summary:
+    """The last words where nothing was left to do, and the input need not even be there."""
+    done = seen.answered
+    return Summary(
+        verdict=_nothing(done),
+        exit_code=seen.exit_code,
+        total=done,
+        succeeded=seen.totals.succeeded,
+        failed=seen.totals.failed,
+        not_run=0,
+        resumed=done,
+        elapsed_s=0.0,
+        requests=0,
+        retries=0,
+        rate_limited=0,
+        input_tokens=seen.totals.input_tokens,
+        output_tokens=seen.totals.output_tokens,
+        models=(),
+        binding="",
+        errors=seen.errors,
+        output=seen.output,
+        checkpoint=seen.checkpoint,
+        next_command=None,
+    )
+
+
+def why_stopped(ending: Ending) -> str:
+    """Why a run did not come to its end, in words; empty if it did."""
+    if ending.error is not None:
+        return ending.error.message
+    return ending.halt.message if ending.halt is not None and not ending.complete else ""
+
+
+def exit_code(ending: Ending, totals: Totals, signal_code: int | None) -> int:
+    """The exit code of a run that ended so."""
+    halt = None if ending.complete else ending.halt
     if ending.error is not None:
         return ending.error.exit_code
     if ending.complete or halt is None:
@@ -147,21 +174,16 @@ def _error(ending: Ending, halt: Halt | None) -> str | None:
     return None
 
 
-def _hint(ending: Ending, halt: Halt | None, *, keyless: bool) -> str | None:
+def _hint(ending: Ending, halt: Halt | None, key_variable: str, *, keyless: bool) -> str | None:
     if ending.error is not None:
         return ending.error.hint
     if halt is None:
         return None
     if halt.kind is HaltKind.REFUSED and halt.hint is None:
         if keyless:
-            return "set OPENAI_API_KEY or name a file with `--api-key-file`, then run the same command again"
+            return f"set {key_variable} or name a file with `--api-key-file`, then run the same command again"
         return "mend it at the provider (key, money, account), then run the same command again: nothing is lost"
     return halt.hint
-
-
-def _errors(totals: Totals) -> tuple[ErrorGroup, ...]:
-    groups = [ErrorGroup(code, e.count, e.line, e.message) for code, e in totals.errors.items()]
-    return tuple(sorted(groups, key=lambda g: (-g.count, g.line)))
 
 
 def _next(
@@ -170,9 +192,10 @@ def _next(
     if settings.output == "-":
         return None
     if code in (0, 3):
-        if trial:
-            return typed(command, without_limit=True)
-        return _look_at_failures(settings) if totals.failed else None
+        if trial:  # a limit that was not typed would make the same command the same trial again
+            limited = any(word == "--limit" or word.startswith("--limit=") for word in command)
+            return typed(command, without_limit=True) if limited else None
+        return retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None
     if code in (2, 6):
         return None
     if halt is not None and halt.kind is HaltKind.BUDGET:
@@ -196,10 +219,6 @@ def raised(command: list[str], settings: RunSettings) -> list[str]:
     return command
 
 
-def _look_at_failures(settings: RunSettings) -> str:
-    return f"jq -c 'select(.error)' {shlex.quote(settings.output)}"
-
-
 def typed(command: list[str], *, without_limit: bool = False) -> str:
     """The command as it can be typed again to go on: without `--fresh`, header values replaced."""
     if without_limit and "--limit" in command:
@@ -209,20 +228,42 @@ def typed(command: list[str], *, without_limit: bool = False) -> str:
         command = [word for word in command if not word.startswith("--limit=")]
     words: list[str] = [_program(command[0]) if command else "batchproc"]
     hide = False
+    once = {"--fresh", "--break-lock"} | ({"--yes", "-y"} if "--fresh" in command else set())
     for word in command[1:]:
         if hide:
-            words.append(_hidden(word))
+            words.append(hidden_header(word))
             hide = False
         elif word == "--header":
             words.append(word)
             hide = True
         elif word.startswith("--header="):
-            words.append("--header=" + _hidden(word.removeprefix("--header=")))
-        elif word not in ("--fresh", "--yes", "-y", "--break-lock"):
+            words.append("--header=" + hidden_header(word.removeprefix("--header=")))
+        elif word not in once:
             words.append(word)
     if words[0].endswith("__main__.py"):
         words[0:1] = ["python", "-m", "batchproc"]
     return shlex.join(words)
+
+
+def retry_typed(command: list[str], output: str, jobs: str, folder: str) -> str:
+    """The command that sends the failed lines again, with the options of the one that was typed in `folder`."""
+    names = {os.path.normpath(os.path.join(folder, name)) for name in (jobs, output)}
+    at = next((n for n, word in enumerate(command) if word in ("run", "retry")), None)
+    if at is None:
+        return shlex.join(["batchproc", "retry", output])
+    words = [*command[:at], "retry", output]
+    skip = False
+    for word in command[at + 1 :]:
+        name = word.partition("=")[0]
+        if skip:
+            skip = False
+        elif word in ("-o", "--output", "--limit", "--only"):
+            skip = True
+        elif word in ("-", "--adopt", "--fresh", "--yes", "-y") or name in ("--output", "--limit", "--only"):
+            continue
+        elif not (word.startswith("-o") or os.path.normpath(os.path.join(folder, word)) in names):
+            words.append(word)
+    return typed(words)
 
 
 def _program(path: str) -> str:
@@ -233,8 +274,3 @@ def _program(path: str) -> str:
         return name
     relative = os.path.relpath(path)
     return relative if len(relative) < len(path) else path
-
-
-def _hidden(header: str) -> str:
-    name, _, value = header.partition("=")
-    return header if value.startswith("@") else f"{name}=…"

@@ -7,27 +7,25 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from batchproc.errors import UsageError
+from batchproc.providers.presets import COMPATIBLE, OPENAI, Preset, standard_of
 
-OPENAI_URL = "https://api.openai.com/v1"
-# Hosts that answer nothing without a key. Anything else (vLLM, Ollama, a gateway) may need none.
-_KEY_HOSTS = frozenset(
-    {
-        "api.openai.com",
-        "api.groq.com",
-        "api.mistral.ai",
-        "api.deepseek.com",
-        "api.together.xyz",
-        "openrouter.ai",
-        "generativelanguage.googleapis.com",
-    }
-)
-_CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "proxy-authorization"})
+_CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization"})
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
-def base_url_of(option: str | None, environment: Mapping[str, str]) -> str:
-    """The base URL as the user gives it: the option, else OPENAI_BASE_URL, else OpenAI's. Raises UsageError."""
-    url = option or environment.get("OPENAI_BASE_URL") or OPENAI_URL
+def base_url_of(option: str | None, api: str | None, environment: Mapping[str, str]) -> str:
+    """The base URL as the user gives it: the option, else the provider's variable, else its own. Raises UsageError.
+
+    `api` is what `--provider` says, None if it says nothing.
+    """
+    standard = standard_of(api or OPENAI.api)
+    said = (environment.get(name, "").strip() for name in standard.base_url_keys)
+    url = option or next(filter(None, said), standard.base_url)
+    if not url:
+        raise UsageError(
+            f"{standard.name} has no address of its own for everybody: which resource is yours is not known",
+            f"add `--base-url https://RESOURCE.openai.azure.com`, or set {standard.base_url_keys[0]}",
+        )
     url = url.strip().rstrip("/")
     hint = "give it as the OpenAI SDK takes it, for example `https://api.openai.com/v1` or `http://localhost:8000/v1`"
     try:
@@ -44,8 +42,13 @@ def base_url_of(option: str | None, environment: Mapping[str, str]) -> str:
     return url
 
 
-def key_of(file: str | None, base_url: str, environment: Mapping[str, str]) -> str | None:
-    """The API key, or None where the server needs none. Raises UsageError; the key is in no message."""
+def key_of(
+    file: str | None, preset: Preset, base_url: str, headers: Mapping[str, str], environment: Mapping[str, str]
+) -> str | None:
+    """The API key, or None where the server needs none, or `headers` have one. Raises UsageError.
+
+    The key is in no message.
+    """
     if file is not None:
         try:
             with open(file, encoding="utf-8") as f:
@@ -56,28 +59,32 @@ def key_of(file: str | None, base_url: str, environment: Mapping[str, str]) -> s
         if not key:
             raise UsageError(f"the key file `{file}` is empty")
     else:
-        key, where = environment.get("OPENAI_API_KEY", "").strip(), "`OPENAI_API_KEY`"
+        key, where = "", ""
+        for name in preset.keys:
+            if key := environment.get(name, "").strip():
+                where = f"`{name}`"
+                break
     if key and not (key.isascii() and key.isprintable() and " " not in key):
         raise UsageError(f"the key in {where} is not one word of plain characters", "copy it again")
-    host = urlsplit(base_url).hostname or ""
-    if not key and host in _KEY_HOSTS:
+    if not key and preset.needs_key and not _CREDENTIALS & {name.lower() for name in headers}:
         raise UsageError(
             f"there is no API key for {base_url}",
-            "set OPENAI_API_KEY, or name a file with `--api-key-file`; `--simulate` tries batchproc without a key",
+            f"set {preset.keys[0]}, or name a file with `--api-key-file`; `--simulate` tries batchproc without a key",
         )
     return key or None
 
 
-def extra_headers(options: tuple[str, ...], environment: Mapping[str, str]) -> dict[str, str]:
+def extra_headers(
+    options: tuple[str, ...], environment: Mapping[str, str], preset: Preset = COMPATIBLE
+) -> dict[str, str]:
     """Headers of `--header NAME=VALUE` and `NAME=@FILE`, organisation and project. Raises UsageError."""
     headers: dict[str, str] = {}
-    for variable, name in (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project")):
+    ids = (("OPENAI_ORG_ID", "OpenAI-Organization"), ("OPENAI_PROJECT_ID", "OpenAI-Project"))
+    for variable, name in ids if preset.name in (OPENAI.name, COMPATIBLE.name) else ():
         if value := environment.get(variable, "").strip():
             headers[name] = _plain(value, f"`{variable}`")
     for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or _TOKEN.fullmatch(name) is None:
-            raise UsageError("a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
+        name, value = header_parts(option)
         if value.startswith("@"):
             try:
                 with open(value[1:], encoding="utf-8") as f:
@@ -89,12 +96,26 @@ def extra_headers(options: tuple[str, ...], environment: Mapping[str, str]) -> d
     return headers
 
 
+def header_parts(option: str) -> tuple[str, str]:
+    """Name and value of a `--header`. Raises UsageError, which does not show it: it may be a secret."""
+    name, equals, value = option.partition("=")
+    if not equals or _TOKEN.fullmatch(name) is None:
+        raise UsageError("a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
+    return name, value
+
+
 def secrets_of(key: str | None, options: tuple[str, ...], headers: dict[str, str]) -> list[str]:
     """What must be shown nowhere: the key, headers read from files, and those that carry credentials by their name."""
     from_files = {name for name, _, value in (o.partition("=") for o in options) if value.startswith("@")}
     secret = [v for name, v in headers.items() if name in from_files or name.lower() in _CREDENTIALS]
     words = [w for value in secret for w in (value, value.rpartition(" ")[2])]  # `Bearer KEY` and the key alone
     return [w for w in (key, *words) if w]
+
+
+def hidden_header(header: str) -> str:
+    """A `--header` as it may be shown: without its value, unless that is the name of a file. Raises UsageError."""
+    name, value = header_parts(header)
+    return header if value.startswith("@") else f"{name}=…"
 
 
 def _plain(value: str, where: str) -> str:

@@ -26,10 +26,11 @@ class How(Struct, frozen=True):
     endpoint: str | None
     model: str | None
     strip_v1: bool
+    messages: str = "/v1/chat/completions"  # where a bare job with `messages` goes
 
     def parser(self) -> JobParser:
         """A parser of these options."""
-        return JobParser(endpoint=self.endpoint, model=self.model, strip_v1=self.strip_v1)
+        return JobParser(endpoint=self.endpoint, model=self.model, strip_v1=self.strip_v1, messages=self.messages)
 
 
 def start_process() -> None:

@@ -15,6 +15,9 @@ from batchproc.errors import BatchprocError
 _COMMANDS = {
     "run": "batchproc.cli.run",
     "check": "batchproc.cli.check",
+    "status": "batchproc.cli.status",
+    "retry": "batchproc.cli.retry",
+    "finish": "batchproc.cli.finish",
     "simulate": "batchproc.cli.simulate",
     "completion": "batchproc.cli.completion",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
@@ -14,6 +15,7 @@ from batchproc.ports import Parser, Weigher
 from batchproc.price import Price, dollars_in
 from batchproc.prices.book import PriceBook, vendor_of
 from batchproc.settings import RunSettings
+from batchproc.snapshot import Status
 from batchproc.store.checkpoint import Totals
 from batchproc.store.opening import OpenedStore
 
@@ -63,6 +65,23 @@ def cost_of(totals: Totals, book: PriceBook) -> Cost:
     return Cost(answers, lost, tuple(sorted(unpriced)), priced)
 
 
+def with_cost(status: Status, totals: Totals, book: PriceBook) -> Status:
+    """A status that says what its run has cost."""
+    cost = cost_of(totals, book)
+    return structs.replace(status, **in_dollars(cost))
+
+
+def in_dollars(cost: Cost) -> dict[str, Any]:
+    """A cost as summary and status say it."""
+    if not cost.priced:
+        return {"unpriced": cost.unpriced}
+    return {
+        "cost_usd": dollars_in(cost.answers),
+        "cost_lost_usd": dollars_in(cost.lost) if cost.lost else None,
+        "unpriced": cost.unpriced,
+    }
+
+
 class Purse:
     """Prices and budget of one run. Raises UsageError where the list of `--prices` cannot be used."""
 
@@ -70,6 +89,7 @@ class Purse:
         self.book = book_for(settings.prices, settings.base_url)
         self.terms = Terms(settings.max_cost, settings.max_total_tokens, settings.assume_max_output)
         self._totals = Totals()
+        self._before: Totals | None = None  # what was spent besides
 
     def first_look(self, first: list[RawLine], parser: Parser, weigher: Weigher) -> None:
         """Raise UsageError if the budget cannot be kept for one of the first jobs: then nothing is written or sent."""
@@ -85,9 +105,10 @@ class Purse:
     def budget(self, opened: OpenedStore) -> Budget:
         """The budget of a run that begins where earlier ones on this output stopped: what they spent counts."""
         store = opened.store
-        self._totals = totals = store.totals
+        self._totals, self._before = store.totals, opened.before
         if not self.terms:
             return Budget(self.terms, self.book.of)
+        totals = self._all()
         cost = cost_of(totals, self.book)
         if cost.unpriced and self.terms.max_cost is not None:
             names = ", ".join(f"`{name}`" if name else "a model that is not noted" for name in cost.unpriced)
@@ -98,12 +119,24 @@ class Purse:
         spent = totals.models.values()
         tokens = sum(s.input_tokens + s.output_tokens + s.lost_input + s.lost_output for s in spent)
         return Budget(
-            self.terms, self.book.of, store.lost, cost=cost.answers + cost.lost, tokens=tokens, killed=opened.killed
+            self.terms,
+            self.book.of,
+            store.lost,
+            cost=cost.answers + cost.lost,
+            tokens=tokens,
+            in_flight=frozenset(store.unanswered) if opened.killed else (),
         )
+
+    def _all(self) -> Totals:
+        if self._before is None:
+            return self._totals
+        both = self._before.copy()
+        both.merge_spent(self._totals)
+        return both
 
     def cost(self) -> Cost:
         """What the run has cost so far, earlier runs included."""
-        return cost_of(self._totals, self.book)
+        return cost_of(self._all(), self.book)
 
     def cost_usd(self) -> float | None:
         """The same in dollars, for display; None where no price is known."""

@@ -12,6 +12,7 @@ import click
 from batchproc.cli.connect import base_url_of, extra_headers, key_of, secrets_of
 from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
+from batchproc.providers.presets import APIS, api_of, preset_of
 from batchproc.settings import Limits, RunSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,91 +29,131 @@ Exit codes: 0 all succeeded, 3 some jobs failed, 2 usage, 4 refused by the provi
 """
 
 
-def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
+class _Option(click.Option):
+    """Keeps what was typed: --print-config shows it where it cannot be told from what it became (money)."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The converted value."""
+        ctx.meta.setdefault("batchproc.typed", {})[self.name] = value
+        return super().type_cast_value(ctx, value)
+
+
+def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """An option that may also come from the environment: `--max-wait` from BATCHPROC_MAX_WAIT."""
     long = next(n for n in names if n.startswith("--")).split("/")[0]
     variable = "BATCHPROC_" + long.removeprefix("--").replace("-", "_").upper()
-    return click.option(*names, envvar=variable, **kwargs)
+    return click.option(*names, cls=_Option, envvar=variable, **kwargs)
+
+
+def read_config_file(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Callback of an eager `--config`, which most commands do not have: its module is loaded when it is needed."""
+    if value is None:
+        return None
+    from batchproc.cli.config import read_config
+
+    return read_config(ctx, param, value)
 
 
 @click.command(epilog=_EPILOG)
 @click.argument("jobs", metavar="JOBS")
-@_option("-o", "--output", metavar="FILE", help="Results; `-` is standard output.  [default: JOBS + .results.jsonl]")
-@_option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: output + .ckpt]")
-@_option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model: 3500, 3.5k.")
-@_option("--tpm", type=AMOUNT, metavar="N", help="Tokens per minute of each model: 90000, 2m.")
-@_option(
+@option("-o", "--output", metavar="FILE", help="Results; `-` is standard output.  [default: JOBS + .results.jsonl]")
+@option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: output + .ckpt]")
+@option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model: 3500, 3.5k.")
+@option("--tpm", type=AMOUNT, metavar="N", help="Tokens per minute of each model: 90000, 2m.")
+@option("--rpd", type=AMOUNT, metavar="N", help="Requests per day of each model.")
+@option("--tpd", type=AMOUNT, metavar="N", help="Tokens per day of each model.")
+@option("--itpm", type=AMOUNT, metavar="N", help="Input tokens per minute, where a provider limits them apart.")
+@option("--otpm", type=AMOUNT, metavar="N", help="Output tokens per minute, where a provider limits them apart.")
+@option(
     "--burst",
     type=AutoOr(DURATION, "SECONDS"),
     default="auto",
     show_default=True,
     help="How much may be sent at once, in seconds' worth of the limit.",
 )
-@_option(
+@option(
     "--concurrency",
     type=AutoOr(AMOUNT, "N"),
     default="auto",
     show_default=True,
     help="Requests in flight; auto starts at 8 and grows to at most 1000.",
 )
-@_option("--max-attempts", type=AMOUNT, default=8, show_default=True, help="Attempts that are a job's own fault.")
-@_option("--timeout", type=DURATION, default=600.0, show_default="600", help="One attempt, whole.")
-@_option("--max-wait", type=WAIT, default=600.0, show_default="600", help="The longest wait for the provider.")
-@_option(
+@option("--max-attempts", type=AMOUNT, default=8, show_default=True, help="Attempts that are a job's own fault.")
+@option("--timeout", type=DURATION, default=600.0, show_default="600", help="One attempt, whole.")
+@option("--max-wait", type=WAIT, default=600.0, show_default="600", help="The longest wait for the provider.")
+@option(
     "--on-daily-limit",
     type=click.Choice(["stop", "wait"]),
     default="stop",
     show_default=True,
     help="`wait` lifts --max-wait for daily limits.",
 )
-@_option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time; 90, 10m, 6h.")
-@_option("--drain", type=WAIT, help="How long a stop waits for what is in flight.  [default: 30; 8 after SIGTERM]")
-@_option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20.")
-@_option("--max-cost", type=USD, help="Spend no more than this, all runs on this output together.")
-@_option("--max-total-tokens", type=AMOUNT, metavar="N", help="Use no more tokens, input and output, in all runs.")
-@_option("--assume-max-output", type=AMOUNT, metavar="N", help="For budgets: output of jobs that name no maximum.")
-@_option("--prices", metavar="FILE", help="Price list in litellm's JSON format.  [default: a table of list prices]")
-@_option("--base-url", metavar="URL", help="API root.  [default: OPENAI_BASE_URL, else https://api.openai.com/v1]")
-@_option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
-@_option("--model", metavar="NAME", help="For jobs that name none.")
-@_option("--provider", type=click.Choice(["openai", "simulated"]), help="[default: openai]")
-@_option("--simulate", is_flag=True, help="An embedded provider that enforces these limits; no key, no network.")
-@_option("--api-key-file", metavar="FILE", help="Read the key from a file.  [default: OPENAI_API_KEY]")
-@_option(
+@option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time; 90, 10m, 6h.")
+@option("--drain", type=WAIT, help="How long a stop waits for what is in flight.  [default: 30; 8 after SIGTERM]")
+@option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20.")
+@option("--max-cost", type=USD, help="Spend no more than this, all runs on this output together.")
+@option("--max-total-tokens", type=AMOUNT, metavar="N", help="Use no more tokens, input and output, in all runs.")
+@option("--assume-max-output", type=AMOUNT, metavar="N", help="For budgets: output of jobs that name no maximum.")
+@option("--prices", metavar="FILE", help="Price list in litellm's JSON format.  [default: a table of list prices]")
+@option("--base-url", metavar="URL", help="API root.  [default: that of the provider]")
+@option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
+@option("--model", metavar="NAME", help="For jobs that name none.")
+@option(
+    "--provider",
+    type=click.Choice([*APIS, "simulated"]),
+    help="Whose API; openai is that of all compatible servers.  [default: by the base URL]",
+)
+@option("--simulate", is_flag=True, help="An embedded provider that enforces these limits; no key, no network.")
+@option(
+    "--api-key-file", metavar="FILE", help="Read the key from a file.  [default: OPENAI_API_KEY, or the provider's own]"
+)
+@option(
     "--header", type=HEADER, multiple=True, metavar="NAME=VALUE", help="Extra request header; NAME=@FILE for secrets."
 )
-@_option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
-@_option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
-@_option("--yes", "-y", is_flag=True, help="Do not ask.")
-@_option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
-@_option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
-@_option(
+@option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
+@option("--adopt", is_flag=True, help="Take over an output whose checkpoint is gone, if its lines answer these jobs.")
+@option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
+@option("--yes", "-y", is_flag=True, help="Do not ask.")
+@option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
+@option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
+@option(
     "--progress",
     type=click.Choice(["auto", "bar", "plain", "json", "none"]),
     default="auto",
     show_default=True,
     help="What to show meanwhile.",
 )
-@_option("-q", "--quiet", is_flag=True, help="Only errors.")
-@_option("-v", "--verbose", count=True, help="Also failures (-v), also retries (-vv).")
-@_option("--no-color", is_flag=True, help="No colours.")
-@_option("--json", "as_json", is_flag=True, help="The closing summary as JSON on standard output.")
+@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@option("-v", "--verbose", count=True, help="Also failures (-v), also retries (-vv).")
+@option("--no-color", is_flag=True, help="No colours.")
+@option("--json", "as_json", is_flag=True, help="The closing summary as JSON on standard output.")
+@option(
+    "--config", metavar="FILE", is_eager=True, callback=read_config_file, help="Options from a TOML file: rpm = 3500."
+)
+@option("--print-config", is_flag=True, help="Print every setting and where it came from; send nothing.")
 def run(**options: Any) -> int:
     """Send every job in JOBS under the limits; the results come in input order.
 
     JOBS is a file of one JSON object a line (plain, .gz or .zst), or `-` for standard input. Run the same command
     again after an interruption: it goes on where it stopped.
     """
+    if options["print_config"]:
+        return _print_config(options)
     from batchproc.store.input import check_input
 
     check_input(options["jobs"])
-    settings = _settings(options)
-    headers = extra_headers(options["header"], os.environ)
-    key = None
-    if settings.provider != "simulated":
-        key = key_of(options["api_key_file"], settings.base_url, os.environ)
+    return go(settings_of(options), options)
+
+
+def go(settings: RunSettings, options: dict[str, Any], **make: Any) -> int:
+    """Begin a run, or what `make` makes of it, with the key and the headers that these options name."""
     from batchproc.cli.begin import begin
 
+    preset = preset_of(settings.provider, settings.base_url)
+    headers = extra_headers(options["header"], os.environ, preset)
+    key = None
+    if settings.provider != "simulated":
+        key = key_of(options["api_key_file"], preset, settings.base_url, headers, os.environ)
     return begin(
         settings,
         key=key,
@@ -124,13 +165,24 @@ def run(**options: Any) -> int:
         no_color=options["no_color"],
         as_json=options["as_json"],
         command=list(sys.argv),
+        **make,
     )
 
 
-def _settings(o: dict[str, Any]) -> RunSettings:
-    provider = "simulated" if o["simulate"] else o["provider"] or "openai"
-    if o["simulate"] and o["provider"] == "openai":
-        raise UsageError("`--simulate` and `--provider openai` contradict each other")
+def _print_config(options: dict[str, Any]) -> int:
+    from batchproc.cli.printconfig import as_json, as_text, gather
+    from batchproc.cli.stdout import write_document
+
+    rows = gather(click.get_current_context(), settings_of(options), os.environ)
+    write_document(as_json(rows) if options["as_json"] else as_text(rows, options["jobs"]).encode())
+    return 0
+
+
+def settings_of(o: dict[str, Any]) -> RunSettings:
+    """The settings that these options make. Raises UsageError."""
+    provider = "simulated" if o["simulate"] else o["provider"]
+    if o["simulate"] and o["provider"] in APIS:
+        raise UsageError(f"`--simulate` and `--provider {o['provider']}` contradict each other")
     if provider == "simulated":
         for name in ("base_url", "api_key_file"):
             if o[name] is not None:
@@ -140,21 +192,19 @@ def _settings(o: dict[str, Any]) -> RunSettings:
                 )
     jobs = o["jobs"]
     output = o["output"] or default_output(jobs)
-    base_url = "http://127.0.0.1/v1" if provider == "simulated" else base_url_of(o["base_url"], os.environ)
-    if o["endpoint"] is not None:
-        _check_endpoint(o["endpoint"])
-    if o["model"] is not None and not o["model"].strip():
-        raise UsageError("`--model` is empty")
+    provider, base_url = address_of(provider, o["base_url"])
+    check_names(o)
     return RunSettings(
         jobs=jobs,
         output=output,
         checkpoint=o["checkpoint"] or output + ".ckpt",
         base_url=base_url,
         provider=provider,
-        limits=Limits(o["rpm"], o["tpm"], _none_if_auto(o["burst"])),
+        limits=limits_of(o, burst_s=none_if_auto(o["burst"])),
+        models=o["config"].limits() if o["config"] is not None else {},
         endpoint=o["endpoint"],
         model=o["model"],
-        concurrency=_none_if_auto(o["concurrency"]),
+        concurrency=none_if_auto(o["concurrency"]),
         max_attempts=o["max_attempts"],
         timeout_s=o["timeout"],
         max_wait_s=o["max_wait"],
@@ -171,17 +221,36 @@ def _settings(o: dict[str, Any]) -> RunSettings:
         fresh=o["fresh"],
         yes=o["yes"],
         break_lock=o["break_lock"],
+        adopt=o["adopt"],
     )
 
 
-def _none_if_auto(value: Any) -> Any:
+def address_of(provider: str | None, base_url: str | None) -> tuple[str, str]:
+    """Whose API is spoken, and at which base URL, from the two options. Raises UsageError."""
+    if provider == "simulated":
+        return provider, "http://127.0.0.1/v1"
+    address = base_url_of(base_url, provider, os.environ)
+    return provider or api_of(address), address
+
+
+def limits_of(o: dict[str, Any], burst_s: float | None = None) -> Limits:
+    """The limits of every model that these options name."""
+    return Limits(o["rpm"], o["tpm"], o["rpd"], o["tpd"], o["itpm"], o["otpm"], burst_s=burst_s)
+
+
+def none_if_auto(value: Any) -> Any:
+    """The value, where it is not for batchproc to find."""
     return None if value == "auto" else value
 
 
-def _check_endpoint(endpoint: str) -> None:
+def check_names(o: dict[str, Any]) -> None:
+    """Refuse an endpoint or a model that cannot be one. Raises UsageError."""
     from batchproc.store.jobs import is_plain_path
 
-    if not is_plain_path(endpoint):
+    if o["model"] is not None and not o["model"].strip():
+        raise UsageError("`--model` is empty")
+    endpoint = o["endpoint"]
+    if endpoint is not None and not is_plain_path(endpoint):
         raise UsageError(
             f"`--endpoint {endpoint}` is not a plain absolute path", "for example `--endpoint /v1/chat/completions`"
         )

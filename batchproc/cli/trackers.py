@@ -1,11 +1,11 @@
-"""Makes the capacity trackers of a model, charged with what earlier processes sent within the last minute."""
+"""Makes the trackers of a model, charged with what earlier processes sent within the last minute or day."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from batchproc.core.capacity import DualCapacity
+from batchproc.core.capacity import DAY_S, INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS, TOKENS, DualCapacity
 from batchproc.core.tracker import CapacityTracker
 from batchproc.settings import Limits
 
@@ -35,25 +35,35 @@ class SentBefore(Protocol):
 
 
 def capacity_maker(
-    limits: Limits, sent: Iterable[SentBefore], *, now: Callable[[], float], wall: float
+    limits_for: Callable[[str], Limits], sent: Iterable[SentBefore], *, now: Callable[[], float], wall: float
 ) -> Callable[[str], DualCapacity]:
     """A function that makes the trackers of a model. `wall` is Unix time now; a time stamp ahead of it is now."""
     earlier: dict[str, list[tuple[float, int, int]]] = {}
     for group in sent:
         ago_s = max(0.0, wall - group.at)
-        if ago_s < 60 and group.requests:
+        if ago_s < DAY_S and group.requests:
             earlier.setdefault(group.model, []).append((ago_s, group.requests, group.tokens))
 
-    def tracker(limit: int | None) -> CapacityTracker | None:
-        return CapacityTracker(limit, now(), burst_s=limits.burst_s) if limit is not None else None
-
     def capacity(model: str) -> DualCapacity:
-        made = DualCapacity(tracker(limits.rpm), tracker(limits.tpm), burst_s=limits.burst_s)
+        limits = limits_for(model)
+
+        def tracker(limit: int | None, window_s: float = MINUTE_S) -> CapacityTracker | None:
+            return CapacityTracker(limit, now(), window_s=window_s, burst_s=limits.burst_s) if limit else None
+
+        more = (
+            (REQUESTS, tracker(limits.rpd, DAY_S)),
+            (TOKENS, tracker(limits.tpd, DAY_S)),
+            (INPUT_TOKENS, tracker(limits.itpm)),
+            (OUTPUT_TOKENS, tracker(limits.otpm)),
+        )
+        made = DualCapacity(
+            tracker(limits.rpm),
+            tracker(limits.tpm),
+            [(what, made) for what, made in more if made is not None],
+            burst_s=limits.burst_s,
+        )
         for ago_s, requests, tokens in sorted(earlier.get(model, ()), reverse=True):
-            if made.requests is not None:
-                made.requests.charged_before(requests, ago_s, now())
-            if made.tokens is not None:
-                made.tokens.charged_before(tokens, ago_s, now())
+            made.charged_before(requests, tokens, ago_s, now())
         return made
 
     return capacity

@@ -16,7 +16,7 @@ Amounts are whole numbers of pico-dollars. Pure, like the rest of this room.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from msgspec import Struct
 
@@ -79,7 +79,8 @@ class Bound:
 class Budget:
     """Sets aside, settles, and says when it is over. `lost` is told of attempts that may have been billed unseen.
 
-    `killed`: an earlier process did not end in order, so each job that it sent and that has no result counts as lost.
+    `in_flight`: jobs that an earlier process sent, and that have no result, where it did not end in order: each counts
+    as lost.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class Budget:
         *,
         cost: int = 0,
         tokens: int = 0,
-        killed: bool = False,
+        in_flight: Container[int] = (),
     ) -> None:
         self.terms = terms
         self.cost = cost  # spent, over all runs, in pico-dollars
@@ -98,7 +99,7 @@ class Budget:
         self.held_cost = self.held_tokens = 0  # set aside for what is in flight
         self._price_of = price_of
         self._lost = lost
-        self._killed = killed
+        self._in_flight = in_flight
         self._held: dict[int, Worst] = {}
         self._bounds: dict[str, Bound] = {}
 
@@ -147,9 +148,9 @@ class Budget:
         self.held_tokens += worst.tokens
         return None
 
-    def sent_before(self, job: Job, attempts: int) -> None:
-        """A job comes that earlier runs sent so many times without a result."""
-        if self._killed and attempts and self.terms:
+    def comes(self, job: Job) -> None:
+        """A job comes, before anything is sent for it now."""
+        if self.terms and job.index in self._in_flight:
             worst = self.worst(job)
             if isinstance(worst, Worst):
                 self._lose(job, worst)

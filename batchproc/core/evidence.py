@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections import deque
 
 _GRAIN_S = 0.025
-_OVERTAKE_S = 0.25  # requests sent further apart than this arrive in order
+_OVERTAKE_S = 0.25  # requests sent further apart than this mostly arrive in order
+_LATE_S = 2.0  # and certainly then: a new connection, a busy machine, may take that long
 _NOTHING = float("inf")
 
 
@@ -41,7 +42,7 @@ class Evidence:
         if not grains or now - grains[-1].at >= _GRAIN_S:
             grains.append(Grain(now, total))
             if self._newest is not None:
-                oldest = self._newest.at - _OVERTAKE_S
+                oldest = self._newest.at - _LATE_S
                 while grains[0].at < oldest:
                     grains.popleft()
         grain = grains[-1]
@@ -75,17 +76,24 @@ class Evidence:
         for grain in self._grains:
             grain.least = _NOTHING
 
-    def left(self, now: float, total: float, rate: float) -> float:
-        """What is left at `now`, after `total` charged; infinity if no answer has said anything."""
+    def left(self, now: float, total: float, rate: float, own: float) -> float:
+        """What is left at `now`, after `total` charged; infinity if no answer has said anything.
+
+        `own` is what is left by our own count. It is corrected upwards only as far as is certain: by what would be
+        left if everything that was sent within two seconds before, and is not answered yet, were still to be taken.
+        """
         newest = self._newest
         if newest is None:
             return _NOTHING
-        least, under_way, oldest = _NOTHING, 0.0, newest.at - _OVERTAKE_S
+        least, near, far, oldest = _NOTHING, 0.0, 0.0, newest.at - _OVERTAKE_S
         for grain in self._grains:
             if grain.at > newest.at:
                 break
-            if grain.at >= oldest:
-                under_way += grain.under_way
+            if grain.at < oldest:
+                far += grain.under_way
+            else:
+                near += grain.under_way
                 if grain.least < least:
                     least = grain.least
-        return least + rate * now - (total - newest.total) - under_way
+        left = least + rate * now - (total - newest.total) - near
+        return left if left <= own else max(own, left - far)

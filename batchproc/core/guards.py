@@ -8,7 +8,6 @@ from batchproc.core.modelqueue import Policy
 from batchproc.model import Fault
 
 _NO_MODEL = 20  # answers «no such model», and no others, after which the run stops
-_NO_MODEL_CODES = frozenset({"model_not_found", "DeploymentNotFound"})  # OpenAI's and Azure's words for it
 _TIMED_OUT = 5  # first jobs of a lane that all time out, after which the run stops
 _FEWEST = 20  # jobs that have ended before a share of failures means anything
 
@@ -43,7 +42,7 @@ class Guards:
         If that stays so the name is wrong, the run stops, and nothing is burnt: «give up this request, or stop the
         run if every request uses that model».
         """
-        if self._no_model is None or fault.code not in _NO_MODEL_CODES:
+        if self._no_model is None or not fault.no_model:
             return False
         self._no_model += 1
         self.held.add(index)

@@ -26,7 +26,9 @@ class Ticket:
     """A job on its way: what has been tried so far."""
 
     __slots__ = (
+        "among",
         "attempts",
+        "crowded",
         "demand",
         "first_strike_at",
         "job",
@@ -42,11 +44,13 @@ class Ticket:
         self.job = job
         self.attempts = attempts  # requests sent, over all runs
         self.strikes = 0
+        self.crowded = 0  # refusals for «too many at once»
         self.timeouts = 0
         self.first_strike_at = 0.0
         self.sent_at = 0.0
+        self.among = 1  # requests in flight in the lane when it was sent, itself included
         self.demand = Demand(1, 0)
-        self.stamps: tuple[Stamp | None, Stamp | None] = (None, None)  # of its charges
+        self.stamps: tuple[Stamp | None, ...] = ()  # of its charges
         self.totals: Totals | None = None  # what each rule had charged by then
         self.probe = False
 
@@ -111,12 +115,12 @@ class Lane:
 
     # --- the server ----------------------------------------------------------------------------------------
 
-    def answered(self, in_flight: int, now: float) -> None:
-        """The server is there and works: that ends an outage, and lets the lane grow."""
+    def answered(self, ticket: Ticket, in_flight: int, now: float, *, worked: bool = False) -> None:
+        """The server is there and works: that ends an outage, and lets the lane grow. See `Window.answered`."""
         self.ended_otherwise = True
         if self.good(now):
             self.window.restart()
-        self.window.answered(in_flight)
+        self.window.answered(in_flight, ticket.among, ticket.sent_at, now, worked=worked)
 
     def out_s(self, now: float, most_s: float) -> float:
         """Seconds until an outage has lasted `most_s`, at most 0 once it has; infinity without an outage."""

@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batchproc.core.budget import NO_BUDGET, Budget
-from batchproc.core.capacity import DualCapacity
+from batchproc.core.capacity import PER_DAY, DualCapacity
 from batchproc.core.concurrency import MOST, Window
 from batchproc.core.decisions import (
     DONE,
@@ -62,6 +62,7 @@ class Scheduler:
         self.budget = budget
         self.in_flight = 0
         self.queued = 0  # jobs here that are not in flight
+        self.news: list[str] = []  # what the user should know; whoever tells it clears it
         self.models: dict[str, ModelQueue] = {}
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._capacity_for = capacity_for
@@ -78,7 +79,7 @@ class Scheduler:
         lane = self._lanes.get((job.path, job.model))
         if lane is None:
             lane = self._new_lane(job.path, job.model)
-        self.budget.sent_before(job, attempts)
+        self.budget.comes(job)
         lane.queue.append(Ticket(job, attempts))
         self.queued += 1
         if len(lane.queue) == 1:
@@ -88,7 +89,8 @@ class Scheduler:
         """The queue of a model, made on first use."""
         queue = self.models.get(name)
         if queue is None:
-            queue = self.models[name] = ModelQueue(name, self._capacity_for(name), self._learner_for(name))
+            capacity, learner = self._capacity_for(name), self._learner_for(name)
+            queue = self.models[name] = ModelQueue(name, capacity, learner, self.news, settles=self.policy.settles)
         return queue
 
     def _new_lane(self, path: str, name: str) -> Lane:
@@ -105,16 +107,10 @@ class Scheduler:
         """Jobs, not in flight, of the models that are not held."""
         return sum(len(lane) for q in self.models.values() if not q.held(now) for lane in q.lanes)
 
-    def news(self, model: str) -> list[str]:
-        """What was learnt of a model that the user should know; given once."""
-        queue = self.models[model]
-        news, queue.news = queue.news, []
-        return news
-
     def counts_tokens(self, model: str) -> bool:
         """Whether a token limit of this model is known, so that its jobs should be weighed exactly."""
         queue = self.models.get(model)
-        return queue is not None and queue.capacity.tokens is not None
+        return queue is not None and queue.capacity.counts_tokens
 
     def all_read(self) -> None:
         """The input has been read: jobs that are put aside may come, of models that are known."""
@@ -183,9 +179,12 @@ class Scheduler:
         ticket = first[1]
         ticket.demand = queue.demand_of(ticket.job)
         delay_s, why = queue.capacity.delay_s(ticket.demand, now)
+        queue.full_until = float("-inf")
         if delay_s <= 0:
             queue.blocked_until = float("-inf")
             return first
+        if why.endswith(PER_DAY):
+            queue.used_up(delay_s, why, now)
         # A retry that becomes due earlier may be smaller, and its turn comes first.
         due = min([queue.blocked_until, *(lane.next_due() for lane in queue.lanes)])
         queue.blocked_until, queue.why = now + delay_s, f"{why} of {queue.name}"
@@ -238,6 +237,7 @@ class Scheduler:
         if ticket.probe:
             lane.probe_sent()
         lane.in_flight += 1
+        ticket.among = lane.in_flight
         self.in_flight += 1
         return Grant(ticket)
 
@@ -275,11 +275,10 @@ class Scheduler:
             lane.probe_ended(now)
         if isinstance(outcome, Answer):
             queue.passed()
-            lane.answered(in_flight, now)
+            lane.answered(ticket, in_flight, now, worked=True)
             queue.capacity.accepted(ticket.demand, ticket.stamps, now)
             queue.told(ticket, rates, now)
-            if ticket.job.output_cap is None and outcome.usage.output_tokens:
-                queue.learner.observe(outcome.usage.output_tokens)
+            queue.answered(ticket, outcome.usage, now)
             self._guards.succeeded()
             return Ended(ticket, outcome)
         step = self._failures.after(queue, lane, ticket, outcome, in_flight, now, u)

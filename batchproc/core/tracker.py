@@ -20,14 +20,15 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from batchproc.core.calendar import Calendar
 from batchproc.core.evidence import Evidence, Grain
 from batchproc.core.resets import Kind, Resets
-from batchproc.core.windows import Bucket, Fixed, Sliding
+from batchproc.core.windows import Bucket, Sliding
 from batchproc.model import RateSeen
 
 _EARLY = 0.5  # share of the limit below which a refusal shows that the limit is enforced over something short
 _SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
-_STEADY_S = 0.3  # how far the instant of a fixed window may seem to move
+_LONG_S = 3600.0  # a window this long is not paced: what is left of a day may be sent at once
 _MARGIN_S = 0.05  # what a sliding window begins with: two requests do not take equally long to the server
 _MOST_MARGIN_S = 1.0
 _WINDOWS = frozenset({Kind.FIXED, Kind.SLIDING})
@@ -55,18 +56,16 @@ class CapacityTracker:
         self.window_s = window_s
         self.rate = self.limit / window_s
         self.burst_s = burst_s
-        self.kind = Kind.UNKNOWN if burst_s is None else Kind.PACED
-        self._adapts = burst_s is None
-        self._total = 0.0
-        self._outer = Bucket(self.limit, self.rate, now)
-        self._burst = Bucket(min(self.limit, max(self.rate * (burst_s or 1.0), 1.0)), self.rate, now)
+        self._long = window_s >= _LONG_S
+        self._adapts = burst_s is None or self._long
+        self.kind = Kind.UNKNOWN if self._adapts else Kind.PACED
+        self._total = self._under_way = 0.0
+        self._outer = Bucket(self.limit, self.rate, now - window_s if self._long else now)
+        self._burst = Bucket(self._most_at_once(burst_s or 1.0), self.rate, now)
         self._sliding = Sliding(self.limit, window_s)
         self._sliding.margin_s = _MARGIN_S
-        self._fixed: Fixed | None = None
+        self._fixed: Calendar | None = None
         self._probing = False
-        self._held = (0.0, 0.0)  # (end of a fixed window, the most that it seems to have held)
-        self._told_ends = float("-inf")  # the instant at which a fixed window ends, as last told
-        self._first_ends = float("inf")  # of the window in which the kind was found: it is not known from its start
         self._cut_at = float("-inf")
         self._evidence = Evidence()
         self._resets = Resets()
@@ -91,12 +90,16 @@ class CapacityTracker:
         sliding = self._sliding.delay_s(amount, now)
         return paced if not self._probing and sliding > 0 else max(paced, sliding)
 
+    def _most_at_once(self, burst_s: float) -> float:
+        return self.limit if self._long else min(self.limit, max(self.rate * burst_s, 1.0))
+
     def take(self, amount: float, now: float) -> Stamp:
         """Charge `amount`; levels may become negative where more than a window holds is taken."""
         probe = False
         if self.kind is Kind.UNKNOWN and self._sliding.delay_s(amount, now) > 0:
             probe = self._probing = True
         self._total += amount
+        self._under_way += amount
         self._outer.take(amount, now)
         self._burst.take(amount, now)
         self._sliding.take(amount, now)
@@ -107,6 +110,7 @@ class CapacityTracker:
     def returned(self, stamp: Stamp) -> None:
         """The request of this stamp is not under way any more, however it ended."""
         stamp.grain.under_way -= stamp.amount
+        self._under_way -= stamp.amount
 
     def give_back(self, amount: float, now: float, stamp: Stamp | None = None) -> None:
         """Undo a charge for what never reached the server, or took nothing there."""
@@ -176,11 +180,22 @@ class CapacityTracker:
             # A debt shows only in how long it takes to be full again.
             remaining = min(0.0, self._outer.capacity - seen.reset_s * self.rate)
         if self.kind is Kind.FIXED and self._fixed is not None:
-            self._follow_fixed(seen, stamp, now)
+            self._fixed.told(
+                seen.remaining,
+                seen.reset_s,
+                (stamp.at, stamp.total, stamp.grain),
+                now,
+                total=self._total,
+                most=self.limit,
+                evidence=self._evidence,
+            )
         elif self.kind is not Kind.SLIDING and self._evidence.told(stamp.grain, stamp.at, remaining, self.rate):
-            left = self._evidence.left(now, self._total, self.rate)
+            own = self._outer.level(now)
+            left = self._evidence.left(now, self._total, self.rate, own)
             if self._outer.full_at > self._evidence.newest_at:  # it was full since: part of the refill was lost
-                left = min(left, self._outer.level(now))
+                left = min(left, own)
+            if self._long:  # nothing refills what a request that is late on its way will take: be certain
+                left = max(min(left, own), left - self._under_way)
             self._outer.set(left, now)
 
     def resize(self, limit: float, now: float) -> None:
@@ -188,8 +203,8 @@ class CapacityTracker:
         self.limit = float(limit)
         self.rate = self.limit / self.window_s
         self._outer.resize(self.limit, self.rate, now)
-        most = self.limit if self.burst_s is None else max(self.rate * self.burst_s, 1.0)
-        self._burst.resize(min(self.limit, most, self._burst.capacity), self.rate, now)
+        most = self.limit if self.burst_s is None else self._most_at_once(self.burst_s)
+        self._burst.resize(min(most, self._burst.capacity), self.rate, now)
         self._sliding.limit = self.limit
         if self._fixed is not None:
             self._fixed.limit = min(self._fixed.limit, self.limit)
@@ -197,7 +212,8 @@ class CapacityTracker:
     def charged_before(self, amount: float, ago_s: float, now: float) -> None:
         """An earlier process sent `amount` so many seconds ago: within the window it counts in full. Oldest first."""
         if ago_s < self.window_s:
-            self._outer.set(max(self._outer.level(now) - amount, -self.limit), now)
+            at = now - ago_s if self._long else now  # of a day much is refilled again, where the server refills
+            self._outer.set(max(self._outer.level(at) - amount, -self.limit), at)
             self._sliding.before(amount, ago_s, now)
 
     def begin_at(self, remaining: float, now: float) -> None:
@@ -216,8 +232,10 @@ class CapacityTracker:
     # --- picking ---------------------------------------------------------------------------------------------
 
     def _pace(self, now: float) -> None:
+        if self._long:
+            return  # others share it: what refills is all there is
         self.kind = Kind.PACED
-        self._burst.resize(min(self.limit, max(self.rate, 1.0)), self.rate, now)
+        self._burst.resize(self._most_at_once(1.0), self.rate, now)
         self._burst.set(min(0.0, self._burst.level(now)), now)
 
     def _late(self, amount: float, now: float, wait_s: float) -> None:
@@ -226,6 +244,8 @@ class CapacityTracker:
         if wait_s > short_s:  # longer than a bucket ever lets wait, or another window than was thought
             if not (self.kind is Kind.BUCKET and self._resets.settled):  # else we charged otherwise than the server
                 self._window(now, wait_s)
+            return
+        if self.kind is Kind.FIXED and self._fixed is not None and self._fixed.not_yet(wait_s, now):
             return
         window = self._fixed if self.kind is Kind.FIXED else self._sliding if self.kind is Kind.SLIDING else self._outer
         if window is not None:
@@ -245,7 +265,7 @@ class CapacityTracker:
             return
         used = self._sliding.used(now)
         limit = self.limit if used > _EARLY * self.limit else max(1.0, used)
-        self._fixed = Fixed(limit, now + wait_s, self.window_s, limit)
+        self._fixed = Calendar(limit, now + wait_s, self.window_s, limit, told=False)
 
     def _classify(self, remaining: float, reset_s: float, stamp: Stamp) -> None:
         """What a reset says of the server's kind."""
@@ -256,39 +276,15 @@ class CapacityTracker:
         if kind is Kind.BUCKET:
             whole = resets.capacity > 0.95 * self.limit
             self._outer.resize(self.limit if whole else max(resets.capacity, 1.0), self.rate, stamp.at)
+            if not whole and not resets.settled:
+                return  # it may as well be a window much shorter than the limit's
         elif kind is self.kind:
             return
         elif kind is Kind.FIXED:
             # All that was charged so far was charged in this window, which must have held it and what remains.
             held = resets.held
             limit = held if held is not None and held < 0.9 * self.limit else self.limit
-            self._fixed = Fixed(limit, resets.ends, self.window_s, 0.0)
-            self._first_ends, self._told_ends = resets.ends + _STEADY_S, resets.ends
-            self._held = (0.0, 0.0)
+            self._fixed = Calendar(limit, resets.ends, self.window_s, 0.0, told=True)
         if kind is not self.kind:
             self._evidence.forget()
         self.kind, self._probing = kind, False
-
-    def _follow_fixed(self, seen: RateSeen, stamp: Stamp, now: float) -> None:
-        fixed = self._fixed
-        if fixed is None:
-            return
-        if seen.reset_s is not None:
-            ends = stamp.at + seen.reset_s
-            if ends <= now:
-                return  # it speaks of a window that is over
-            if abs(ends - self._told_ends) <= _STEADY_S:
-                ends = max(ends, self._told_ends)  # the slower its way, the earlier an answer makes it look
-            elif self._told_ends < ends < self._told_ends + self.window_s + _STEADY_S:
-                fixed.period_s = ends - self._told_ends
-            self._told_ends = fixed.ends = ends
-        # What this window held when it began: requests that overtook others make it look less.
-        if abs(fixed.ends - self._held[0]) > _STEADY_S:
-            if 0 < self._held[1] < 0.95 * self.limit:
-                fixed.limit = min(fixed.limit, self._held[1])
-            self._held = (fixed.ends, 0.0)
-            self._evidence.forget()
-        if fixed.ends > self._first_ends:
-            self._held = (fixed.ends, max(self._held[1], seen.remaining + fixed.used - (self._total - stamp.total)))
-        if self._evidence.told(stamp.grain, stamp.at, seen.remaining, 0.0):
-            fixed.set_left(self._evidence.left(now, self._total, 0.0), now)

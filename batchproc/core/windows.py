@@ -69,7 +69,7 @@ class Bucket:
         self.set(capacity - used, now)
 
 
-_GRAIN_S = 0.05  # charges closer together than this are remembered as one
+_GRAINS = 1200  # charges within so small a part of the window are remembered as one
 
 
 class Sliding:
@@ -78,12 +78,13 @@ class Sliding:
     `margin_s` is added to the window: two requests do not take equally long to the server.
     """
 
-    __slots__ = ("_log", "_sum", "limit", "margin_s", "window_s")
+    __slots__ = ("_grain_s", "_log", "_sum", "limit", "margin_s", "window_s")
 
     def __init__(self, limit: float, window_s: float) -> None:
         self.limit = limit
         self.window_s = window_s
         self.margin_s = 0.0
+        self._grain_s = window_s / _GRAINS
         self._log: deque[list[float]] = deque()  # [when the charges expire, amount, when the first would have]
         self._sum = 0.0
 
@@ -111,7 +112,7 @@ class Sliding:
         """Charge `amount`."""
         expires = now + self.window_s + self.margin_s
         self._sum += amount
-        if self._log and expires - self._log[-1][2] < _GRAIN_S:
+        if self._log and expires - self._log[-1][2] < self._grain_s:
             # Remembered at the later instant: a charge is never forgotten too early.
             self._log[-1][0] = max(expires, self._log[-1][0])
             self._log[-1][1] += amount
@@ -137,22 +138,32 @@ class Sliding:
         return self._log[0][0] if self._log else now
 
 
-class Fixed:
-    """At most `limit` until `ends`, then again every `period_s` seconds; each begins `margin_s` later here."""
+_OPENS_S = 0.3  # how much too early the beginning of a window may seem to be
+_FIRST = 1 / 50  # of a window, until then
 
-    __slots__ = ("ends", "limit", "margin_s", "period_s", "used")
+
+class Fixed:
+    """At most `limit` until `ends`, then again every `period_s` seconds; each begins `margin_s` later here.
+
+    When a window begins is known from answers that were late by more or less. So a few go first; where these are
+    refused it is not open yet. That costs nothing but once, as a window is used up long before its end.
+    """
+
+    __slots__ = ("_opened", "ends", "limit", "margin_s", "period_s", "used")
 
     def __init__(self, limit: float, ends: float, period_s: float, used: float) -> None:
         self.limit = limit
         self.ends = ends
         self.period_s = period_s
         self.used = used
-        self.margin_s = 0.0
+        self.margin_s = 0.05
+        self._opened = float("-inf")  # when a window began, as far as is known
 
     def roll(self, now: float) -> None:
         """Begin the windows that have begun by `now`."""
         over_s = now - self.ends - self.margin_s
         if over_s >= -1e-9:  # sums of floats miss their mark by a hair: who waits as long as told is let in
+            self._opened = self.ends + self.margin_s
             self.ends += self.period_s * (1 + max(0.0, over_s) // self.period_s)
             self.used = min(self.limit, max(0.0, self.used - self.limit))  # a debt goes over, one window's at most
 
@@ -163,7 +174,10 @@ class Fixed:
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 if now."""
-        return 0.0 if min(amount, self.limit) <= self.left(now) + 1e-9 else self.ends + self.margin_s - now
+        if min(amount, self.limit) > self.left(now) + 1e-9:
+            return self.ends + self.margin_s - now
+        opening_s = self._opened + _OPENS_S - now
+        return opening_s if opening_s > 0 and self.used > self.limit * _FIRST else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Charge `amount`."""
@@ -174,3 +188,10 @@ class Fixed:
         """So much is left of this window."""
         self.roll(now)
         self.used = self.limit - left
+
+    def not_yet(self, wait_s: float, now: float) -> bool:
+        """A request was refused, to be repeated after `wait_s`: whether that shows a window that was thought open."""
+        if now - self._opened > 2 * _OPENS_S + wait_s or wait_s > self.period_s / 2:
+            return False
+        self.ends, self.used, self._opened = now + wait_s, self.limit, float("-inf")
+        return True

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Protocol
 
 from msgspec import structs
 
@@ -30,7 +31,23 @@ _MOST_IN_LANE = 1000
 _REFILL = 250  # taken from a shelf at a time
 _POSITION_EVERY = 256
 
-_HINT = "put the old input back to go on, or start over with `--fresh` (the old files are renamed, not deleted)"
+HINT = "put the old input back to go on, or start over with `--fresh` (the old files are renamed, not deleted)"
+
+
+class Tries(Protocol):
+    """How often jobs without a result were sent."""
+
+    def get(self, index: int, default: int, /) -> int:
+        """The requests of a job."""
+        ...
+
+
+def compare(raw: RawLine, digest: bytes | None) -> None:
+    """Raise InputChanged where an answered line is not what it was; its digest then, None where that is not known."""
+    if digest is not None and digest != raw.digest:
+        raise InputChanged(
+            f"line {raw.line} of the input (job {raw.index}) is answered already, and reads differently now", HINT
+        )
 
 
 class Earlier:
@@ -46,7 +63,7 @@ class Earlier:
         next_index: int,
         written: Iterator[bytes | None] | None,
         waiting: dict[int, bytes],
-        sent: dict[int, int],
+        sent: Tries,
     ) -> None:
         self.next_index = next_index
         self.written = written
@@ -104,7 +121,7 @@ class Feed:
                 break
         if self.read < self._earlier.next_index and self._limit is None:
             raise InputChanged(
-                f"the input has {self.read} jobs, but {self._earlier.next_index} are answered already", _HINT
+                f"the input has {self.read} jobs, but {self._earlier.next_index} are answered already", HINT
             )
         self.ended = not cut
         self.checked = None
@@ -161,15 +178,15 @@ class Feed:
         if index < earlier.next_index:
             if earlier.written is not None:
                 self.checked = index + 1
-                self._compare(raw, next(earlier.written, None))
+                compare(raw, next(earlier.written, None))
             return
         self.checked = None
         if self._sink.has(index):
-            self._compare(raw, earlier.waiting.pop(index, None))
+            compare(raw, earlier.waiting.pop(index, None))
             return
         job = self._parser.parse(raw)
         if isinstance(job, BadJob):
-            self._pool.end_bad(refused(job))
+            self._pool.end_bad(refused(job, self._earlier.sent.get(index, 0)))
             return
         self._mean_bytes += (len(job.body) - self._mean_bytes) / 100
         shelf = self._shelves.get((job.path, job.model))
@@ -200,10 +217,3 @@ class Feed:
         for shelf in self._shelves.values():
             shelf.close()
         self._shelves.clear()
-
-    @staticmethod
-    def _compare(raw: RawLine, digest: bytes | None) -> None:
-        if digest is not None and digest != raw.digest:
-            raise InputChanged(
-                f"line {raw.line} of the input (job {raw.index}) is answered already, and reads differently now", _HINT
-            )

@@ -31,6 +31,8 @@ from batchproc.model import NO_USAGE, Answer, FaultKind, Result
 from batchproc.ports import Reader, Sink, Transport
 from batchproc.resultline import answered, failed, unsent
 
+_AT_ONCE = 16  # permissions handed out before those who have one begin to send
+
 
 class Pool:
     """Runs the scheduler's decisions with at most `most` workers.
@@ -72,6 +74,7 @@ class Pool:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = float("inf")
+        self._pumping = False
         self._over = asyncio.Event()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()  # the time to wait for what is in flight was set anew
@@ -105,8 +108,19 @@ class Pool:
     # --- handing out ----------------------------------------------------------------------------------------
 
     def pump(self) -> None:
-        """Hand out what may be sent now to free workers; arm the timer for what may be sent later."""
+        """Hand out what may be sent now to free workers; arm the timer for what may be sent later.
+
+        A few at a time, so that each goes out at about the instant at which it was permitted: what an answer says of
+        the limits is held against that instant.
+        """
+        handed_out = 0
         while self._parked or self._workers < self._most:
+            if handed_out == _AT_ONCE:
+                if not self._pumping:
+                    self._pumping = True
+                    self._loop.call_soon(self._pump_on)
+                return
+            handed_out += 1
             grant = self._next()
             if grant is None:
                 return
@@ -117,6 +131,11 @@ class Pool:
                 task = self._group.create_task(self._work(grant))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
+
+    def _pump_on(self) -> None:
+        self._pumping = False
+        if not self._over.is_set():
+            self.pump()
 
     def _next(self) -> Grant | None:
         """A permission, or None after having arranged for what happens next."""
@@ -131,6 +150,8 @@ class Pool:
                 self._end(unsent(step.ticket.job, step.code, step.message, step.ticket.attempts))
                 continue
             self.waiting_for = ""
+            if self.scheduler.news:
+                self._tell_news(self._now())
             if isinstance(step, Wait):
                 self.waiting_for = step.why
                 self._wake_in(step.seconds)
@@ -217,7 +238,7 @@ class Pool:
         sent_at = ticket.sent_at
         self._sink.sent(job.model, job.index, ticket.demand.tokens)
         self._tell(RequestSent(sent_at, job.model, job.index, ticket.demand.tokens))
-        reply = await self._transport.send(job.path, job.body)
+        reply = await self._transport.send(job.path, job.model, job.body)
         outcome = self._provider.read(job.path, reply, self._wall())
         now = self._now()
         kind = None if isinstance(outcome, Answer) else outcome.kind
@@ -225,9 +246,8 @@ class Pool:
             self._sink.not_sent(job.index)
         rates = self._provider.rates(reply, self._wall()) if self.scheduler.wants_rates(job.model, now) else ()
         step = self.scheduler.finished(ticket, outcome, now, self._random(), rates)
-        if rates:
-            for text in self.scheduler.news(job.model):
-                self._tell(Note(now, text))
+        if self.scheduler.news:
+            self._tell_news(now)
         usage = outcome.usage if isinstance(outcome, Answer) else NO_USAGE
         self._tell(RequestEnded(now, job.model, job.index, now - sent_at, kind, usage))
         if isinstance(step, Ended):
@@ -243,6 +263,11 @@ class Pool:
         if isinstance(step, Left):
             self.left += 1
             self._stopping.set()
+
+    def _tell_news(self, now: float) -> None:
+        for text in self.scheduler.news:
+            self._tell(Note(now, text))
+        self.scheduler.news.clear()
 
     def end_bad(self, result: Result) -> None:
         """A line that cannot be sent has its (failed) result."""

@@ -31,8 +31,11 @@ async def run(
     *,
     tick: Callable[[], None],
     stop_after_s: float | None = None,
+    at_end: Callable[[Ending], None] = lambda ending: None,
 ) -> Ending:
     """Run to the end. Everything that was collected is written when this returns.
+
+    `at_end` is called when nothing more is to come, before the ledger is closed.
 
     Raises DiskFailed (in a group of its own) where the disk fails: nothing can be promised then but what was
     written before.
@@ -49,9 +52,11 @@ async def run(
             task.cancel()
         halted = pool.scheduler.halted
         complete = feed.finished and not pool.scheduler.queued and not pool.scheduler.in_flight and not pool.left
+        error = errors[0] if errors else None
+        ending = Ending(complete and error is None, halted, error)
+        at_end(ending)
         ledger.close(done=complete and feed.ended)
-    error = errors[0] if errors else None
-    return Ending(complete and error is None, halted, error)
+    return ending
 
 
 async def _feed(feed: Feed, pool: Pool, errors: list[BatchprocError]) -> None:

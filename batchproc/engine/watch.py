@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
+from batchproc.core.outlook import longer_than_a_day
 from batchproc.core.scheduler import Scheduler
 from batchproc.core.stats import Stats
 from batchproc.engine.feed import Feed
 from batchproc.engine.pool import Pool
-from batchproc.events import Event, JobEnded
+from batchproc.events import Event, JobEnded, Note
 from batchproc.ports import Ledger
 from batchproc.snapshot import ModelRate, Snapshot
 
@@ -16,7 +18,11 @@ _TELLING = 20  # jobs after which their cost says something of the others'
 
 
 class Watch:
-    """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known."""
+    """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known.
+
+    `tell` is told, once for each model, when a limit per day makes the run longer than a day; `wall` is Unix time.
+    `total` is how many jobs the run has, where that is not what the feed reads.
+    """
 
     def __init__(
         self,
@@ -28,6 +34,9 @@ class Watch:
         now: float,
         size: int | None,
         limit: int | None,
+        tell: Callable[[Event], None] = lambda event: None,
+        wall: Callable[[], float] = time.time,
+        total: int | None = None,
     ) -> None:
         self.stats = Stats()
         self.resumed = ledger.totals.succeeded + ledger.totals.failed
@@ -39,8 +48,12 @@ class Watch:
         self._ledger = ledger
         self._size = size
         self._limit = limit
+        self._total = total
         self._waits: dict[str, float] = {}
         self._looked_at = now
+        self._tell = tell
+        self._wall = wall
+        self._foretold: set[str] = set()
 
     def on(self, event: Event) -> None:
         """Listen to the run."""
@@ -52,14 +65,16 @@ class Watch:
         """The run at this instant."""
         scheduler, feed, totals = self._scheduler, self._feed, self._ledger.totals
         done = totals.succeeded + totals.failed
-        total = feed.read if feed.ended else None
-        estimate = self._estimate()
+        total = self._total if self._total is not None else feed.read if feed.ended else None
+        estimate = self._estimate() if self._total is None else None
         waiting_for = self._pool.waiting_for
         if waiting_for:
             self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + now - self._looked_at
         self._looked_at = now
         rate = self.stats.jobs_per_s(now)
         known = total if total is not None else estimate
+        if known is not None and known > done:
+            self._foretell(known - done, now)
         out = min(self.stats.out.values(), default=None)
         cost = self.cost()
         return Snapshot(
@@ -87,6 +102,21 @@ class Watch:
             cost_usd=cost,
             cost_whole_usd=cost * known / done if cost and known and done >= _TELLING else None,
         )
+
+    def _foretell(self, jobs: int, now: float) -> None:
+        """Say when a model's share of the jobs that are left takes longer than a day."""
+        sent = sum(rate.all_requests for rate in self.stats.models.values())
+        for name, rate in self.stats.models.items():
+            if name in self._foretold or not rate.all_requests:
+                continue
+            capacity = self._scheduler.model(name).capacity
+            found = longer_than_a_day(
+                capacity, jobs * rate.all_requests / sent, rate.all_tokens / rate.all_requests, now
+            )
+            if found is not None:
+                self._foretold.add(name)
+                until = time.strftime("%a %d %b, %H:%M", time.localtime(self._wall() + found[1]))
+                self._tell(Note(now, f"{name}: {found[0]}, until about {until}"))
 
     def binding(self) -> str:
         """What the run waited for most, in words; empty if it waited for less than a tenth of its time."""

@@ -7,27 +7,20 @@ flight is shared by all. Token limits are reckoned with input plus the most outp
 
 from __future__ import annotations
 
-from msgspec import Struct
+from batchproc.settings import Limits
 
 _DAY = 1440.0  # minutes
 
 
-class Limits(Struct, frozen=True):
-    """Per minute and per day, each for every model; `concurrency` for all together. None: no limit is given."""
-
-    rpm: int | None = None
-    tpm: int | None = None
-    rpd: int | None = None
-    tpd: int | None = None
-    concurrency: int | None = None
-
-
-def slowest(jobs: int, tokens: int, limits: Limits) -> tuple[str | None, float | None]:
+def slowest(jobs: int, input_tokens: int, output_tokens: int, limits: Limits) -> tuple[str | None, float | None]:
     """The limit that holds a model back longest, and its minutes; (None, None) where none is given."""
     found: list[tuple[float, str]] = []
+    tokens = input_tokens + output_tokens
     for name, amount, limit, minutes in (
         ("tpm", tokens, limits.tpm, 1.0),
         ("rpm", jobs, limits.rpm, 1.0),
+        ("itpm", input_tokens, limits.itpm, 1.0),
+        ("otpm", output_tokens, limits.otpm, 1.0),
         ("tpd", tokens, limits.tpd, _DAY),
         ("rpd", jobs, limits.rpd, _DAY),
     ):

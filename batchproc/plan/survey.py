@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct, field
 
 from batchproc.forecast import BadLines, ModelForecast, Part, Repeats, Spread
-from batchproc.plan.limits import Limits, enough_s, slowest
+from batchproc.plan.limits import enough_s, slowest
 from batchproc.plan.quantiles import Sketch
 from batchproc.plan.repeats import Seen
 from batchproc.price import Price, dollars_in
+from batchproc.settings import Limits
 
 COLD_OUTPUT = 512  # tokens for a job that names no maximum, where nothing tells more
 _REASONS = 200  # kinds of bad lines kept apart
@@ -78,15 +79,17 @@ class Tally:
             found = self._models[model] = _Model(self._assumed(model))
         return found
 
-    def part(self, limits: Limits, price_of: Callable[[str], Price | None]) -> Part:
-        """The forecast."""
+    def part(
+        self, limits_for: Callable[[str], Limits], concurrency: int | None, price_of: Callable[[str], Price | None]
+    ) -> Part:
+        """The forecast at these limits of each model, and so many requests in flight of all together."""
         models: list[ModelForecast] = []
         cost = 0
         unpriced: list[str] = []
         for name, m in self._models.items():
             if not m.tokens.count:
                 continue
-            binding, minutes = slowest(m.tokens.count, m.tokens.total, limits)
+            binding, minutes = slowest(m.tokens.count, m.input, m.output, limits_for(name))
             price = price_of(name)
             if price is None:
                 unpriced.append(name)
@@ -120,7 +123,7 @@ class Tally:
             tuple(models),
             binding,
             minutes,
-            enough_s(jobs, minutes, limits.concurrency),
+            enough_s(jobs, minutes, concurrency),
             dollars_in(cost) if priced else None,
             tuple(sorted(unpriced)),
         )

@@ -1,8 +1,7 @@
 """What rate-limit headers say, in every spelling: limit, what remains, and when it is as if nothing had been sent.
 
-`x-ratelimit-{limit,remaining,reset}-{requests,tokens}` (OpenAI, Groq, Azure, compatible servers), the same with
-`project-tokens` where a project has a limit of its own, Mistral's `-req-10-second` and `-tokens-minute`, Cerebras'
-`-requests-day` and `-tokens-minute`. A reset says when a bucket is *full* again, never how long one request waits.
+Which names are looked for is in `spellings.py`. A reset says when a bucket is *full* again, never how long one
+request waits.
 
 Values: with a unit → a duration (`6m0s`, `12ms`); RFC 3339 → an instant; a plain number over 1e12 → milliseconds of
 Unix time, over 1e9 → seconds of it, else seconds (on Azure milliseconds). What makes no sense counts as not said.
@@ -11,60 +10,49 @@ Recorded traffic: `reset = (limit - remaining) / limit * window` on OpenAI's buc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 
 from batchproc.model import RateSeen
+from batchproc.providers.ietf import standard_rates
+from batchproc.providers.spellings import COMMON, Rates, Spelling
 from batchproc.providers.waits import duration_s
 
-_PREFIX = "x-ratelimit-"
-# Suffix of the header → what it limits, and the window in seconds where the name tells it.
-_PLAIN = (("requests", "requests", None), ("tokens", "tokens", None))
-_RARE = (
-    ("project-tokens", "tokens", None),
-    ("project-requests", "requests", None),
-    ("req-10-second", "requests", 10.0),
-    ("req-minute", "requests", 60.0),
-    ("requests-day", "requests", 86_400.0),
-    ("requests-minute", "requests", 60.0),
-    ("tokens-minute", "tokens", 60.0),
-    ("tokens-day", "tokens", 86_400.0),
-)
 _MOST = 10**15
+_MOST_RESET_S = 366 * 86_400.0
+_MINUTE_S, _DAY_S = 60.0, 86_400.0
 
 
-def rates_in(headers: Mapping[str, str], wall: float, *, plain_unit_s: float = 1.0) -> tuple[RateSeen, ...]:
-    """What the headers (lower-case names) of an answer say. `wall` is Unix time, for resets that are instants.
-
-    `plain_unit_s` is the unit of a reset without one: Azure counts in milliseconds.
-    """
+def rates_in(headers: Mapping[str, str], wall: float, rates: Rates = COMMON) -> tuple[RateSeen, ...]:
+    """What the headers (lower-case names) of an answer say. `wall` is Unix time, for resets that are instants."""
     found: list[RateSeen] = []
-    for suffix, what, window_s in _PLAIN:
-        if (limit := headers.get(_PREFIX + "limit-" + suffix)) is not None:
-            _add(found, headers, suffix, what, window_s, limit, wall, plain_unit_s)
-    if len(found) < 2:
-        for suffix, what, window_s in _RARE:
-            if (limit := headers.get(_PREFIX + "limit-" + suffix)) is not None:
-                _add(found, headers, suffix, what, window_s, limit, wall, plain_unit_s)
+    _add(found, headers, rates.first, wall, rates)
+    if len(found) < 2 and rates.rest:
+        _add(found, headers, rates.rest, wall, rates)
+    if not found and rates.standard and "ratelimit" in headers:
+        return standard_rates(headers)
     return tuple(found)
 
 
 def _add(
-    found: list[RateSeen],
-    headers: Mapping[str, str],
-    suffix: str,
-    what: str,
-    window_s: float | None,
-    limit_text: str,
-    wall: float,
-    plain_unit_s: float,
+    found: list[RateSeen], headers: Mapping[str, str], spellings: Iterable[Spelling], wall: float, rates: Rates
 ) -> None:
-    limit = _whole(limit_text)
-    remaining = _whole(headers.get(_PREFIX + "remaining-" + suffix))
-    if limit is None or limit < 1 or remaining is None or remaining > limit:
-        return
-    reset = headers.get(_PREFIX + "reset-" + suffix)
-    found.append(RateSeen(what, limit, remaining, reset_s(reset, wall, plain_unit_s), window_s))
+    for s in spellings:
+        said = headers.get(s.limit)
+        if said is None:
+            continue
+        limit, remaining = _whole(said), _whole(headers.get(s.remaining))
+        if limit is None or limit < 1 or remaining is None or remaining > limit:
+            continue
+        reset = reset_s(headers.get(s.reset), wall, rates.plain_unit_s)
+        window_s = s.window_s
+        if s.window:
+            window_s = float(_whole(headers.get(s.window)) or 0) or None
+        if rates.daily_if_long and reset is not None and reset > _MINUTE_S:
+            window_s = _DAY_S
+        seen = RateSeen(s.what, limit, remaining, reset, window_s)
+        if seen not in found:
+            found.append(seen)
 
 
 def _whole(text: str | None) -> int | None:
@@ -79,9 +67,11 @@ def _whole(text: str | None) -> int | None:
 
 def reset_s(text: str | None, wall: float, plain_unit_s: float = 1.0) -> float | None:
     """Seconds until a limit is as if nothing had been sent; None for what cannot be read. Never negative."""
-    if text is None:
-        return None
-    text = text.strip()
+    said = _reset_s(text.strip(), wall, plain_unit_s) if text is not None else None
+    return said if said is not None and said <= _MOST_RESET_S else None
+
+
+def _reset_s(text: str, wall: float, plain_unit_s: float) -> float | None:
     said = duration_s(text)
     if said is not None:
         return said
@@ -99,9 +89,10 @@ def reset_s(text: str | None, wall: float, plain_unit_s: float = 1.0) -> float |
 
 
 def _instant_s(text: str, wall: float) -> float | None:
-    if len(text) < 20 or text[4:5] != "-":
+    if len(text) < 19 or text[4:5] != "-":
         return None
     try:
-        return max(0.0, datetime.fromisoformat(text).timestamp() - wall)
+        at = datetime.fromisoformat(text)
+        return max(0.0, (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp() - wall)
     except (ValueError, OverflowError):
         return None

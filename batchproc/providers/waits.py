@@ -1,8 +1,9 @@
 """How long a provider says to wait: headers first, then the words of its message.
 
-Order: `retry-after-ms`, `Retry-After` (seconds or an HTTP date), the message's «try again in 1.378s». A header
-that says when a bucket is full again is not a wait for one request and is not read here. What makes no sense
-(negative, not a number, more than a year) counts as not said. The clock is an argument: `wall` is Unix time.
+Order: `retry-after-ms`, `Retry-After` (seconds or an HTTP date), a delay that stands in the body as a figure, the
+message's «try again in 1.378s». A header that says when a bucket is full again is not a wait for one request and is
+not read here. What makes no sense (negative, not a number, more than a year) counts as not said. The clock is an
+argument: `wall` is Unix time.
 """
 
 from __future__ import annotations
@@ -58,8 +59,11 @@ def _date(text: str | None, wall: float) -> float | None:
         return None
 
 
-def wait_s(headers: Mapping[str, str], message: str, wall: float) -> float | None:
-    """Seconds the provider asks to wait after an error answer, or None if it does not say."""
+def wait_s(headers: Mapping[str, str], message: str, wall: float, figure_s: float | None = None) -> float | None:
+    """Seconds the provider asks to wait after an error answer, or None if it does not say.
+
+    `figure_s` is a delay that the body gives beside its message.
+    """
     for said in (
         _number(headers.get("retry-after-ms"), 0.001, wall),
         _number(headers.get("retry-after"), 1.0, wall),
@@ -67,7 +71,7 @@ def wait_s(headers: Mapping[str, str], message: str, wall: float) -> float | Non
     ):
         if said is not None and said <= _MOST_S:
             return _finer(said, headers, message)
-    return _in_words(message)
+    return figure_s if figure_s is not None and 0 <= figure_s <= _MOST_S else _in_words(message)
 
 
 def _finer(said_s: float, headers: Mapping[str, str], message: str) -> float:

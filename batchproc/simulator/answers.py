@@ -33,6 +33,9 @@ _COMPLETION_DETAILS = (
 #: A finished answer: its body and the total of its usage, in tokens.
 Made = tuple[bytes, int]
 
+#: What answers a request, given its digest.
+Maker = Callable[[Asked, str], Made]
+
 
 def digest_of(seed: int, path: str, body: bytes) -> str:
     """64 hex digits that stand for a request: ids, dates, faults and latencies all derive from them."""
@@ -193,6 +196,23 @@ def responses(asked: Asked, digest: str) -> Made:
     return json.encode(body), total
 
 
+def with_usage(make: Maker, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Maker:
+    """Answer as `make` does, but with a changed usage; its total must stay the same."""
+
+    def changed(asked: Asked, digest: str) -> Made:
+        body, total = make(asked, digest)
+        document = json.decode(body)
+        document["usage"] = change(document["usage"])
+        return json.encode(document), total
+
+    return changed
+
+
+def plain_usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """The counts of a usage without their details."""
+    return {name: value for name, value in usage.items() if not isinstance(value, dict)}
+
+
 def models(names: tuple[str, ...]) -> bytes:
     """Answer GET /models."""
     data = [{"id": name, "object": "model", "created": _FIRST_CREATED, "owned_by": "simulator"} for name in names]
@@ -200,7 +220,7 @@ def models(names: tuple[str, ...]) -> bytes:
 
 
 #: How each path is read and answered.
-ENDPOINTS: dict[str, tuple[Callable[[bytes], Asked], Callable[[Asked, str], Made]]] = {
+ENDPOINTS: dict[str, tuple[Callable[[bytes], Asked], Maker]] = {
     "/v1/chat/completions": (read_chat, chat),
     "/v1/completions": (read_completion, completion),
     "/v1/embeddings": (read_embedding, embedding),

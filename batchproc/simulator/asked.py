@@ -34,23 +34,28 @@ class Asked(Struct, frozen=True, gc=False):
     dimensions: int = 8  # floats of an embedding
     base64: bool = False  # embeddings as base64 of little-endian float32
     instructions: str | None = None
+    best_of: int = 1  # candidates of which the best n are returned
 
 
-class _Part(Struct, gc=False):
+class Part(Struct, gc=False):
+    """A part of a message."""
+
     text: str | None = None
     type: str | None = None
     detail: str | None = None
     image_url: Any = None
 
 
-class _Message(Struct, gc=False):
+class Message(Struct, gc=False):
+    """A message of a chat, leniently."""
+
     role: str | None = None
-    content: str | list[_Part] | None = None
+    content: str | list[Part] | None = None
 
 
 class _Chat(Struct, gc=False):
     model: str | None = None
-    messages: list[_Message] | None = None
+    messages: list[Message] | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     n: int | None = None
@@ -62,6 +67,7 @@ class _Completion(Struct, gc=False):
     prompt: str | list[Any] | None = None
     max_tokens: int | None = None
     n: int | None = None
+    best_of: int | None = None
     stream: bool | None = None
 
 
@@ -74,7 +80,7 @@ class _Embedding(Struct, gc=False):
 
 class _Responses(Struct, gc=False):
     model: str | None = None
-    input: str | list[_Message] | None = None
+    input: str | list[Message] | None = None
     instructions: str | None = None
     max_output_tokens: int | None = None
     tools: list[Any] | None = None
@@ -98,7 +104,7 @@ def _usage(estimate: int) -> int:
     return estimate - estimate // 16
 
 
-def _weigh(content: str | list[_Part] | None) -> tuple[int, str]:
+def _weigh(content: str | list[Part] | None) -> tuple[int, str]:
     """Estimated tokens of a message's content, and its text."""
     if content is None:
         return 0, ""
@@ -110,7 +116,7 @@ def _weigh(content: str | list[_Part] | None) -> tuple[int, str]:
         if part.text is not None:
             tokens += _quarter(part.text)
             texts.append(part.text)
-        elif part.type in ("image_url", "input_image"):
+        elif part.type in ("image_url", "input_image", "image"):
             detail = part.image_url.get("detail") if isinstance(part.image_url, dict) else part.detail
             tokens += _LOW_DETAIL_IMAGE_TOKENS if detail == "low" else _IMAGE_TOKENS
     return tokens, "\n".join(texts)
@@ -131,7 +137,7 @@ def _no_streams(stream: bool | None) -> None:
         raise Malformed("The simulated provider does not stream.", "stream", "unsupported_parameter")
 
 
-def _weigh_all(messages: list[_Message]) -> tuple[int, str]:
+def weigh_all(messages: list[Message]) -> tuple[int, str]:
     """Estimated tokens of all messages, 1 + the sum of 1 + ceil(bytes / 4), and what the user said last."""
     tokens = 1
     last = said = ""
@@ -144,14 +150,14 @@ def _weigh_all(messages: list[_Message]) -> tuple[int, str]:
     return tokens, said or last
 
 
-def read_chat(body: bytes) -> Asked:
-    """Read the body of /chat/completions."""
+def read_chat(body: bytes, model: str | None = None) -> Asked:
+    """Read the body of /chat/completions; `model` is the one the path names, here and below."""
     asked = _chat(body)
-    model = _model(asked.model)
+    model = model or _model(asked.model)
     if asked.messages is None:
         raise _missing("messages")
     _no_streams(asked.stream)
-    tokens, text = _weigh_all(asked.messages)
+    tokens, text = weigh_all(asked.messages)
     cap = asked.max_completion_tokens if asked.max_completion_tokens is not None else asked.max_tokens
     return Asked(model, (text,), tokens, _usage(tokens) + 3, cap, _choices(asked.n))
 
@@ -178,22 +184,22 @@ def _several(items: str | list[Any]) -> list[tuple[int, str]]:
     return found
 
 
-def read_completion(body: bytes) -> Asked:
+def read_completion(body: bytes, model: str | None = None) -> Asked:
     """Read the body of /completions; its maximum of output tokens is 16 where it names none."""
     asked = _completion(body)
-    model = _model(asked.model)
+    model = model or _model(asked.model)
     _no_streams(asked.stream)
     prompts = _several("<|endoftext|>" if asked.prompt is None else asked.prompt)
     tokens = sum(weight for weight, _ in prompts)
     cap = 16 if asked.max_tokens is None else asked.max_tokens
     texts = tuple(text for _, text in prompts)
-    return Asked(model, texts, tokens, _usage(tokens), cap, _choices(asked.n))
+    return Asked(model, texts, tokens, _usage(tokens), cap, _choices(asked.n), best_of=_choices(asked.best_of))
 
 
-def read_embedding(body: bytes) -> Asked:
+def read_embedding(body: bytes, model: str | None = None) -> Asked:
     """Read the body of /embeddings."""
     asked = _embedding(body)
-    model = _model(asked.model)
+    model = model or _model(asked.model)
     if asked.input is None:
         raise _missing("input")
     inputs = _several(asked.input)
@@ -210,17 +216,17 @@ def read_embedding(body: bytes) -> Asked:
     )
 
 
-def read_responses(body: bytes) -> Asked:
+def read_responses(body: bytes, model: str | None = None) -> Asked:
     """Read the body of /responses; recorded charges are the input and 19, or 217 with function tools."""
     asked = _responses(body)
-    model = _model(asked.model)
+    model = model or _model(asked.model)
     if asked.input is None:
         raise _missing("input")
     _no_streams(asked.stream)
     if isinstance(asked.input, str):
         tokens, text = _quarter(asked.input), asked.input
     else:
-        tokens, text = _weigh_all(asked.input)
+        tokens, text = weigh_all(asked.input)
     tokens += _quarter(asked.instructions or "")
     tools = any(isinstance(tool, dict) and tool.get("type") == "function" for tool in asked.tools or ())
     return Asked(

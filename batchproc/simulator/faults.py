@@ -37,8 +37,12 @@ FAULTS = {
     "400": "400, a bad request (lasting)",
     "context": "400 context_length_exceeded (lasting)",
     "redirect": "302 to another host (lasting)",
+    "413": "413, the request is too large (lasting)",
+    "filter": "400, a filter refuses the prompt (lasting)",
+    "retry200": "a good answer with a Retry-After",
+    "blank": "a good answer after blank lines",
 }
-LASTING = ("400", "context", "redirect")
+LASTING = ("400", "context", "redirect", "413", "filter")
 
 #: What `any` stands for: all that a repeated request gets over, and that takes no longer than an answer.
 ANY = (

@@ -10,7 +10,7 @@ from types import TracebackType
 from msgspec import json
 
 from batchproc.errors import UsageError
-from batchproc.simulator.provider import Decision
+from batchproc.simulator.decision import Decision
 
 _DELAY_S = 0.01  # lines of this long are written together
 

@@ -8,7 +8,7 @@ import struct
 
 from aiohttp import web
 
-from batchproc.simulator.provider import Decision
+from batchproc.simulator.decision import Decision
 
 _DRIP_S = 0.2
 

@@ -22,6 +22,7 @@ class Spoiled(Struct, frozen=True, gc=False):
     body: bytes
     headers: dict[str, str] = {}
     wire: str | None = None  # reset, cut, hang, drip
+    true: bool = False  # still the answer that was asked for
 
 
 def _spurious_limit(model: str, rpm: int | None) -> Spoiled:
@@ -51,7 +52,15 @@ _ERRORS = {
     "401": Spoiled(401, refusals.invalid_key("sk-revoked-key")),
     "400": Spoiled(400, refusals.error_body("Invalid value: 'simulated'.", "invalid_request_error", "invalid_value")),
     "redirect": Spoiled(302, b"", {"location": ELSEWHERE}),
+    "413": Spoiled(413, refusals.error_body("Request Entity Too Large", "invalid_request_error", None)),
+    "filter": Spoiled(400, refusals.content_refused()),
 }
+
+#: The faults that are an error body in words, which every provider puts into its own shape.
+WORDED = frozenset(
+    ("429", "500", "503", "529", "408", "409", "error200", "quota", "401", "400", "context", "413", "filter")
+)
+_SPURIOUS_RETRY_AFTER_S = 53.0  # recorded on answers of status 200 (Anthropic, November 2025)
 
 
 def spoil(fault: str, asked: Asked, answer: bytes, rpm: int | None) -> Spoiled:
@@ -63,11 +72,15 @@ def spoil(fault: str, asked: Asked, answer: bytes, rpm: int | None) -> Spoiled:
     if fault == "context":
         longer = max(8192, asked.prompt_tokens - 893)
         return Spoiled(400, refusals.context_length_exceeded(longer, longer + 893))
+    if fault == "retry200":
+        return Spoiled(200, answer, {"retry-after": refusals.retry_after(_SPURIOUS_RETRY_AFTER_S)}, true=True)
+    if fault == "blank":
+        return Spoiled(200, b"\n\n\n" + answer, true=True)
     if fault == "truncated":
         return Spoiled(200, answer[: len(answer) // 2])
     if fault == "nochoices":
         document = msgspec.json.decode(answer)
-        for name in ("choices", "data", "output"):
+        for name in ("choices", "data", "output", "content"):
             if name in document:
                 document[name] = []
         if "status" in document:

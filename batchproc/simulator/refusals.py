@@ -40,6 +40,27 @@ def go_duration(seconds: float) -> str:
     return f"{minutes}m{text}" if minutes else text
 
 
+def exact_duration(seconds: float) -> str:
+    """Spell a duration to the nanosecond, as Go does with a binary fraction: `130ms`, `17.399999999s`."""
+    total_ns = math.floor(max(0.0, seconds) * 1e9)
+    if not total_ns:
+        return "0s"
+    if total_ns < 1_000_000_000:
+        return f"{_decimal(total_ns, 1_000_000)}ms" if total_ns >= 1_000_000 else f"{_decimal(total_ns, 1_000)}µs"
+    minutes, ns = divmod(total_ns, 60_000_000_000)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{_decimal(ns, 1_000_000_000)}s"
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text
+
+
+def _decimal(amount: int, unit: int) -> str:
+    whole, rest = divmod(amount, unit)
+    fraction = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0")
+    return f"{whole}.{fraction}" if fraction else str(whole)
+
+
 def retry_after(wait_s: float) -> str:
     """Retry-After: whole seconds, rounded up, at least 1 (OpenAI's specification, TooManyRequests)."""
     return str(max(1, math.ceil(wait_s - 1e-9)))
@@ -120,6 +141,12 @@ def context_length_exceeded(length: int, tokens: int) -> bytes:
         "context_length_exceeded",
         "messages",
     )
+
+
+def content_refused() -> bytes:
+    """The 400 of a prompt that a filter refuses."""
+    message = "Your request was rejected as a result of our safety system."
+    return error_body(message, "invalid_request_error", "content_policy_violation")
 
 
 def no_such_url(method: str, path: str) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from types import TracebackType
 
 from aiohttp import web
@@ -20,6 +21,10 @@ from batchproc.simulator.outcomes import ELSEWHERE
 from batchproc.simulator.provider import Provider
 from batchproc.simulator.settings import SimulatorSettings
 from batchproc.simulator.stats import Stats
+
+#: Paths of the simulator itself, in no provider's API.
+OWN = "/simulator/"
+STATS = "/simulator/stats"
 
 _BACKLOG = 4096  # connections that may wait to be accepted: a thousand can come at once
 _GOODBYE_S = 0.5  # what requests in flight get when the server stops
@@ -35,8 +40,9 @@ class Server:
     def __init__(self, settings: SimulatorSettings) -> None:
         self.settings = settings
         self.stats = Stats()
-        self.provider = Provider(settings)
+        self.provider = Provider(settings, started_s=time.time())
         self.url = ""
+        self.stats_url = ""
         self._ledger: Ledger | None = None
         self._listening: asyncio.Server | None = None
 
@@ -59,7 +65,9 @@ class Server:
                 "give another `--port`, or `--port 0` for any free one",
             ) from bad
         port = self._listening.sockets[0].getsockname()[1]
-        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
+        origin = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.stats_url = f"{origin}{STATS}"
+        self.url = f"{origin}{self.provider.dialect.base}"
         return self
 
     async def __aexit__(
@@ -77,8 +85,8 @@ class Server:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()
-        path = request.raw_path.partition("?")[0]
-        if not path.startswith("/v1"):
+        path, _, query = request.raw_path.partition("?")
+        if not path.startswith(self.provider.dialect.root) or path.startswith(OWN):
             return self._own(path)
         stats = self.stats
         now_s = self._loop.time() - self._started_s
@@ -89,6 +97,8 @@ class Server:
             method=request.method,
             authorization=request.headers.get("Authorization"),
             in_flight=stats.in_flight,
+            headers=request.headers,
+            query=query,
         )
         stats.record(now_s, decision)
         if self._ledger is not None:
@@ -107,8 +117,9 @@ class Server:
             stats.left()
 
     def _own(self, path: str) -> web.Response:
-        if path == "/simulator/stats":
+        if path == STATS:
             return web.Response(body=json.encode(self.stats.document()), content_type="application/json")
         if path == ELSEWHERE:
             self.stats.followed_redirects += 1
-        return web.Response(status=404, text="The API is below /v1; the counters are at /simulator/stats.\n")
+        where = self.provider.dialect.base or "/"
+        return web.Response(status=404, text=f"The API is below {where}; the counters are at {STATS}.\n")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from batchproc.errors import UsageError
 from batchproc.simulator.charge import CHARGE_MODES
+from batchproc.simulator.dialects import DIALECTS, load
 from batchproc.simulator.faults import parse_faults
 from batchproc.simulator.latency import DEFAULT_LATENCY, parse_latency
 from batchproc.simulator.limits import LimitSpec
@@ -39,9 +41,9 @@ class SimulatorSettings:
     tpm: int | None = None
     rpd: int | None = None
     tpd: int | None = None
-    window: str = "bucket"
+    window: str = ""  # none given: what is usual in the dialect; so for charge, slots and queue
     phase_s: float = 0.0  # fixed windows begin this many seconds after the start of the server
-    charge: str = "documented"
+    charge: str = ""
     charge_refused: bool = True
     latency: str = DEFAULT_LATENCY  # seconds
     faults: tuple[str, ...] = ()  # `KIND=PROBABILITY`
@@ -51,10 +53,16 @@ class SimulatorSettings:
     key: str | None = None  # the only key that is let in; None lets in all
     models: tuple[str, ...] = ()  # the models that exist; none named: all
     context_length: int | None = None  # tokens a prompt may have
-    slots: int | None = None  # requests in flight; more are 503
+    slots: int | None = None  # requests worked on at once, None: any number
+    queue: int | None = None  # requests that wait for a slot, `slots.ENDLESS` for any number; more are refused
     quota_after: int | None = None  # admitted requests until the money is gone
     ledger: str | None = None  # a file to append one JSON line per request to
     pretty: bool = False  # bodies indented, as the real API sends them
+    #: Other limits, for single models: `{"gpt-4o": {"rpm": 60}}`; `gpt-4*` means all that begin so.
+    by_model: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    dialect: str = "openai"
+    itpm: int | None = None  # input tokens per minute
+    otpm: int | None = None  # output tokens per minute
 
     def __post_init__(self) -> None:
         if not is_loopback(self.host):
@@ -64,10 +72,15 @@ class SimulatorSettings:
             )
         if not 0 <= self.port <= 65_535:
             raise UsageError(f"`{self.port}` is not a port", "use 0 to 65535; 0 takes any free one")
-        for name in ("rpm", "tpm", "rpd", "tpd", "context_length", "slots"):
+        if self.dialect not in DIALECTS:
+            raise UsageError(f"`{self.dialect}` is not a dialect", f"use {', '.join(DIALECTS)}")
+        self._fill_in()
+        for name in ("rpm", "tpm", "rpd", "tpd", "itpm", "otpm", "context_length", "slots"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"`{name}` must be at least 1, not {value}", "leave it out for no limit")
+        if self.queue is not None and self.queue < 0:
+            raise UsageError(f"`queue` must not be negative, as {self.queue} is", "use 0 for no queue")
         if self.quota_after is not None and self.quota_after < 0:
             raise UsageError(f"`quota_after` must not be negative, as {self.quota_after} is")
         if self.window not in WINDOW_KINDS:
@@ -77,7 +90,32 @@ class SimulatorSettings:
         parse_latency(self.latency)
         parse_faults(self.faults)
 
+    def _fill_in(self) -> None:
+        """Put what is usual in the dialect where nothing is given."""
+        usual = load(self.dialect)
+        for name in ("window", "charge", "slots", "queue"):
+            if getattr(self, name) in ("", None):
+                object.__setattr__(self, name, getattr(usual, name))  # the only way while it is made
+
     @property
     def limit_spec(self) -> LimitSpec:
         """The limits of each model."""
-        return LimitSpec(self.rpm, self.tpm, self.rpd, self.tpd, self.window, self.phase_s, self.charge_refused)
+        return LimitSpec(
+            self.rpm,
+            self.tpm,
+            self.rpd,
+            self.tpd,
+            self.window,
+            self.phase_s,
+            self.charge_refused,
+            self.itpm,
+            self.otpm,
+        )
+
+    def limit_spec_of(self, model: str) -> LimitSpec:
+        """The limits of one model: over those of each, what the names in `by_model` say, the most exact last."""
+        names = [n for n in self.by_model if n == model or (n[-1:] == "*" and model.startswith(n[:-1]))]
+        given: dict[str, int] = {}
+        for name in sorted(names, key=lambda n: (n[-1:] != "*", len(n))):
+            given.update(self.by_model[name])
+        return replace(self.limit_spec, **given)  # type: ignore[arg-type] # its limits are integers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any
 
-from batchproc.simulator.provider import Decision
+from batchproc.simulator.decision import Decision
 
 _CELL_S = 0.1
 _CELLS = 600  # a minute

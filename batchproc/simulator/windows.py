@@ -39,6 +39,9 @@ class Window(Protocol):
     def take(self, now_s: float, amount: int) -> None:
         """Charge an admitted amount; the caller has seen `wait_s` say 0.0."""
 
+    def settle(self, now_s: float, taken_s: float, amount: int) -> None:
+        """Correct what was charged at `taken_s`: charge more, into debt if need be, or give back (negative)."""
+
     def charge_refused(self, now_s: float, amount: int) -> None:
         """Charge a refused amount, without running into debt: the count never passes the limit."""
 
@@ -86,6 +89,10 @@ class Bucket:
         """Lower the level."""
         self._level = self._refill(now_s) - amount
 
+    def settle(self, now_s: float, taken_s: float, amount: int) -> None:
+        """Lower or raise the level, up to full."""
+        self._level = min(self._capacity, self._refill(now_s) - amount)
+
     def charge_refused(self, now_s: float, amount: int) -> None:
         """Lower the level to zero at the most."""
         level = self._refill(now_s)
@@ -118,8 +125,11 @@ class FixedWindow:
         self._index: int | None = None
         self._used = 0
 
+    def _period(self, at_s: float) -> int:
+        return math.floor((at_s + _SLACK_S - self._phase_s) / self._period_s)
+
     def _roll(self, now_s: float) -> int:
-        index = math.floor((now_s + _SLACK_S - self._phase_s) / self._period_s)
+        index = self._period(now_s)
         if self._index is None or index > self._index:
             self._index = index
             self._used = 0
@@ -141,6 +151,12 @@ class FixedWindow:
     def take(self, now_s: float, amount: int) -> None:
         """Count it."""
         self._used = self._roll(now_s) + amount
+
+    def settle(self, now_s: float, taken_s: float, amount: int) -> None:
+        """Count more in the present period; what a past period charged is forgotten, and not given back."""
+        used = self._roll(now_s)
+        if amount > 0 or self._period(taken_s) == self._index:
+            self._used = max(0, used + amount)
 
     def charge_refused(self, now_s: float, amount: int) -> None:
         """Count it, up to what a period holds."""
@@ -191,6 +207,18 @@ class SlidingWindow:
         """Remember it."""
         self._used = self._expire(now_s) + amount
         self._charges.append((now_s, amount))
+
+    def settle(self, now_s: float, taken_s: float, amount: int) -> None:
+        """Remember more, as of now; give back from what was charged at `taken_s`, if it is still remembered."""
+        if amount > 0:
+            self.take(now_s, amount)
+            return
+        self._expire(now_s)
+        for index, (charged_s, charged) in enumerate(self._charges):
+            if charged_s == taken_s and charged + amount >= 0:
+                self._charges[index] = (charged_s, charged + amount)
+                self._used += amount
+                return
 
     def charge_refused(self, now_s: float, amount: int) -> None:
         """Remember it, as far as there is room: a window that is full stays just full."""

@@ -8,6 +8,8 @@ Kinds of records, by their `kind`:
     sent       requests that were sent: when, which model, how many requests and tokens, which jobs.
     mark       about once a second, after an fsync of the output: where the output and the input stood, and checksums
                of the output lines written since the mark before.
+    note       for people and for the commands that look at a run: which command runs it, what it waits for, why it
+               stopped; and where a retry begins and ends.
 """
 
 from __future__ import annotations
@@ -60,6 +62,19 @@ class Spent(Struct):
     lost_input: int = 0
     lost_output: int = 0
 
+    def add(self, usage: Usage, answers: int = 1) -> None:
+        """Count an answer; −1 takes it back."""
+        self.answers += answers
+        self.input_tokens += answers * usage.input_tokens
+        self.cached_tokens += answers * usage.cached_tokens
+        self.output_tokens += answers * usage.output_tokens
+
+    def merge(self, other: Spent, *, losses_only: bool = False) -> None:
+        """Count what another sum has, or only its losses."""
+        for name in self.__struct_fields__:
+            if not losses_only or name.startswith("lost"):
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
 
 def as_named(model: str, known: Collection[str]) -> str:
     """The name of `known` for a model as an answer names it: servers add dates and the like; else that name itself."""
@@ -87,11 +102,7 @@ class Totals(Struct):
             self.succeeded += 1
             self.input_tokens += usage.input_tokens
             self.output_tokens += usage.output_tokens
-            spent = self.spent(model)
-            spent.answers += 1
-            spent.input_tokens += usage.input_tokens
-            spent.cached_tokens += usage.cached_tokens
-            spent.output_tokens += usage.output_tokens
+            self.spent(model).add(usage)
             return
         self.failed += 1
         known = self.errors.get(code)
@@ -101,6 +112,21 @@ class Totals(Struct):
                 known.line, known.message = line, message[:200]
         elif len(self.errors) < 100:
             self.errors[code] = ErrorCount(1, line, message[:200])
+
+    def take_back(self, code: str | None, usage: Usage, model: str = "") -> None:
+        """A result that was counted is not the last of its job."""
+        if code is None:
+            self.succeeded -= 1
+            self.input_tokens -= usage.input_tokens
+            self.output_tokens -= usage.output_tokens
+            self.spent(model).add(usage, -1)
+            return
+        self.failed -= 1
+        known = self.errors.get(code)
+        if known is not None:
+            known.count -= 1
+            if known.count <= 0:
+                del self.errors[code]
 
     def spent(self, model: str) -> Spent:
         """What this model used, to be counted on; the nameless one where there are more models than are kept apart."""
@@ -123,9 +149,13 @@ class Totals(Struct):
             target = as_named(name, known)
             if target != name:
                 was = self.models.pop(name)
-                spent = self.spent(target)
-                for key in Spent.__struct_fields__:
-                    setattr(spent, key, getattr(spent, key) + getattr(was, key))
+                self.spent(target).merge(was)
+
+    def merge_spent(self, other: Totals, *, losses_only: bool = False) -> None:
+        """Count what other totals spent, or only lost, too."""
+        for model, spent in other.models.items():
+            if not losses_only or spent.lost:
+                self.spent(model).merge(spent, losses_only=losses_only)
 
     def copy(self) -> Totals:
         """An independent copy."""
@@ -141,6 +171,9 @@ class Mark(Struct, frozen=True):
     None while the input is not known to be the one that was answered. `sums` are the CRC-32 of the output lines from
     `since` on, eight hexadecimal digits each; what earlier marks say of these lines holds no longer. `closed`: the
     process ended in order, nothing was in flight any more.
+
+    For those who only look: `saved` are the totals of all results, also of the `waiting` ones; `tries` is how often
+    the job that the output waits for was sent.
     """
 
     at: float
@@ -153,6 +186,9 @@ class Mark(Struct, frozen=True):
     since: int = 0
     sums: str = ""
     closed: bool = False
+    saved: Totals | None = None
+    waiting: int = 0
+    tries: int = 0
 
     def written(self) -> Totals:
         """The totals of the results in the output, as a copy that may be counted on."""
@@ -173,6 +209,26 @@ class Sent(Struct, frozen=True):
     undone: list[int] = []
 
 
+class Told(Struct, frozen=True, omit_defaults=True):
+    """A note. `at` is Unix time; `what` says which of the others mean something.
+
+    run      a process begins: `jobs` is its input, `command` what to type in `folder` to go on
+    wait     it waits for something: `why`
+    stop     it ended in order: `why`, and its exit code `code`
+    retry    a retry begins, of an output of `lines` lines: results that follow are newer than the output
+    retried  the output holds them all
+    """
+
+    at: float
+    what: str
+    jobs: str = ""
+    folder: str = ""
+    command: str = ""
+    why: str = ""
+    code: int = 0
+    lines: int = 0
+
+
 def header_records(header: Header) -> bytes:
     """The header, twice."""
     line = seal(b'"kind":"batchproc",' + _encode(header)[1:-1])
@@ -182,6 +238,11 @@ def header_records(header: Header) -> bytes:
 def mark_record(mark: Mark) -> bytes:
     """A mark as a record."""
     return seal(b'"kind":"mark",' + _encode(mark)[1:-1])
+
+
+def told_record(told: Told) -> bytes:
+    """A note as a record."""
+    return seal(b'"kind":"note",' + _encode(told)[1:-1])
 
 
 def sent_record(sent: Sent) -> bytes:

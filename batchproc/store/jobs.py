@@ -50,13 +50,17 @@ class _Bad(Exception):
 class JobParser:
     """Turns lines into jobs under the defaults of a run (`--endpoint`, `--model`).
 
-    `strip_v1` is set when the base URL ends in `/v1`, which then is not doubled.
+    `strip_v1` is set when the base URL ends in `/v1`, which then is not doubled. `messages` is where a bare body with
+    messages goes.
     """
 
-    def __init__(self, *, endpoint: str | None, model: str | None, strip_v1: bool) -> None:
+    def __init__(
+        self, *, endpoint: str | None, model: str | None, strip_v1: bool, messages: str = "/v1/chat/completions"
+    ) -> None:
         self._endpoint = endpoint
         self._model = model
         self._strip_v1 = strip_v1
+        self._messages = messages
         self._paths: dict[str, str] = {}
 
     def parse(self, raw: RawLine) -> Job | BadJob:
@@ -119,7 +123,11 @@ class JobParser:
             if value is True:
                 raise _Bad("invalid_job", f"`{name}: true` cannot be batched: a result is one JSON document")
         url = head.url if batch else None
-        return self._path(url if url is not None else self._endpoint or _infer(head, model)), model, body
+        return (
+            self._path(url if url is not None else self._endpoint or _infer(head, model, self._messages)),
+            model,
+            body,
+        )
 
     def _path(self, url: str) -> str:
         path = self._paths.get(url)
@@ -167,9 +175,9 @@ def _exact(line: bytes, value: Raw, name: bytes) -> bytes:
     return data
 
 
-def _infer(head: _Head, model: str) -> str:
+def _infer(head: _Head, model: str, messages: str) -> str:
     if head.messages:
-        return "/v1/chat/completions"
+        return messages
     if head.prompt:
         return "/v1/completions"
     if head.input:

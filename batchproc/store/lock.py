@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from batchproc.errors import Locked
+from batchproc.snapshot import Holder
 from batchproc.store.files import disk_failed
 
 HEARTBEAT_S = 5.0
@@ -105,6 +106,45 @@ class OutputLock:
             return os.path.samestat(os.fstat(fd), os.stat(self.path))
         except FileNotFoundError:
             return False
+
+
+def held_by(output: str) -> Holder | None:
+    """Which process writes this output, going by the lock's file and its heartbeat alone; None if none seems to."""
+    path = output + ".lock"
+    try:
+        with open(path, "rb") as f:
+            owner = msgspec.json.decode(f.read(4096), type=Owner)
+            beat_s = time.time() - os.fstat(f.fileno()).st_mtime
+    except (OSError, msgspec.DecodeError):
+        return None
+    here = owner.host == socket.gethostname()
+    if here and not _lives(owner.pid):
+        return None
+    if beat_s > STALE_S and not (here and _is_locked(path)):
+        return None
+    return Holder(owner.host, owner.pid, owner.since, max(0.0, beat_s))
+
+
+def _lives(pid: int) -> bool:
+    if os.name == "nt":
+        return True  # signal 0 would end it there: the heartbeat decides
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # another user's
+    return True
+
+
+def _is_locked(path: str) -> bool:
+    """Whether Linux lists a lock on the file: its process may be stopped, or busy, and not beat."""
+    try:
+        inode = os.stat(path).st_ino
+        with open("/proc/locks", encoding="ascii") as f:
+            return any(line.split()[5].endswith(f":{inode}") for line in f if " FLOCK " in line)
+    except (OSError, IndexError):
+        return False
 
 
 def _try_lock(fd: int) -> bool | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import tempfile
 import time
@@ -21,18 +20,16 @@ from batchproc.model import Position
 from batchproc.store.checkpoint import (
     VERSION,
     Header,
-    Mark,
     Sent,
     Totals,
     header_records,
-    mark_record,
-    result_record,
 )
 from batchproc.store.compact import remove_left_over
 from batchproc.store.digests import Digests
-from batchproc.store.files import AppendFile, disk_failed, sync_folder
+from batchproc.store.files import AppendFile, disk_failed
 from batchproc.store.input import InputIdentity
-from batchproc.store.recover import Recovered, has_lines, recover, start_position
+from batchproc.store.mending import mended, set_aside
+from batchproc.store.recover import has_lines, recover, start_position
 from batchproc.store.results import ResultStore
 from batchproc.store.sending import SentLog
 
@@ -42,7 +39,8 @@ class OpenedStore(Struct):
 
     `verify`: every answered line of the input must be read again and compared before anything is sent.
     `digests`: of the input lines of the results that wait (a `Digests`). `finished`: there is nothing left to do.
-    `killed`: the last process did not end in order, so requests may have been in flight.
+    `killed`: the last process did not end in order, so requests may have been in flight. `before`: what was spent
+    besides what the store's totals say (those of a retry are only its own).
     """
 
     store: ResultStore
@@ -54,22 +52,7 @@ class OpenedStore(Struct):
     resumed: bool
     finished: bool = False
     killed: bool = False
-
-
-def set_aside(*paths: str) -> list[str]:
-    """Rename files out of the way, for a fresh start; returns the new names. Raises DiskFailed."""
-    renamed: list[str] = []
-    for path in paths:
-        if not os.path.exists(path):
-            continue
-        new = _free_name(path, "old")
-        try:
-            os.rename(path, new)
-        except OSError as e:
-            disk_failed("renaming", path, e)
-        sync_folder(path)
-        renamed.append(new)
-    return renamed
+    before: Totals | None = None
 
 
 async def open_store(
@@ -85,18 +68,24 @@ async def open_store(
     Raises ForeignOutput, InputChanged, DiskFailed.
     """
     had = recover(output, checkpoint)
+    if had.retry is not None:
+        raise FilesDoNotFit(
+            f"a retry of `{output}` is not through yet",
+            f"`batchproc retry` goes on with it; `batchproc status {output}` tells the whole command",
+        )
     identity_then = had.header.identity if had.header is not None else None
     begun = has_lines(output) or had.order.waiting > 0 or bool(had.salvaged)
     decision = decide(Found(os.path.exists(checkpoint), identity_then, begun), identity)
     if decision.step is Step.FOREIGN or (decision.step is Step.VERIFY and not had.ours):
         raise ForeignOutput(
             f"`{output}` exists, and there is no checkpoint `{checkpoint}` that says this run made it",
-            "choose another output with `-o`, or start over with `--fresh` (the old file is renamed, not deleted)",
+            "choose another output with `-o`; `--adopt` takes it over if its lines answer these jobs; `--fresh` starts "
+            "over (the old file is renamed, not deleted)",
         )
     if had.header is not None and had.header.version > VERSION:
         raise FilesDoNotFit(f"`{checkpoint}` was written by a newer batchproc", "go on with that one")
     if decision.step is Step.CHANGED and not accept_changes:
-        raise InputChanged(_changes_text(decision), _CHANGES_HINT)
+        raise InputChanged(changes_text(decision), CHANGES_HINT)
     executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")
     remove_left_over(checkpoint)
     wanted = Header(dict(identity))
@@ -107,7 +96,7 @@ async def open_store(
     verify = decision.step is Step.VERIFY
     unchanged = not verify and had.mark is not None and had.mark.input is not None and had.mark.input == input_identity
     finished = unchanged and had.mark is not None and had.mark.done and had.mark.next_index == had.order.next_index
-    out, ckpt = await _mended(
+    out, ckpt = await mended(
         had, output, checkpoint, executor, header=None if decision.step is Step.GO_ON else wanted, unchanged=unchanged
     )
     store = ResultStore(
@@ -128,71 +117,6 @@ async def open_store(
     opened = OpenedStore(store, position, not unchanged, had.digests, sent, had.notes, resumed=True, finished=finished)
     opened.killed = not had.closed
     return opened
-
-
-async def _mended(
-    had: Recovered,
-    output: str,
-    checkpoint: str,
-    executor: ThreadPoolExecutor,
-    *,
-    header: Header | None,
-    unchanged: bool,
-) -> tuple[AppendFile, AppendFile]:
-    """Mend both files and open them. Nothing is cut off the output before it is safe elsewhere."""
-    if not had.keep_tail:
-        AppendFile.cut(checkpoint, had.checkpoint_size)
-    ckpt = await AppendFile.open(checkpoint, executor)
-    if had.keep_tail:
-        await ckpt.append(b"\n")  # ends the torn line; its results are written again below
-    if header is not None:
-        await ckpt.append(header_records(header))
-    for r in had.salvaged:
-        where = await ckpt.append(result_record(r))
-        had.order.put(r.index, where)
-        had.totals.add(r.code, r.usage, r.input_line, r.message, r.model)
-        had.digests.put(r.index, int.from_bytes(r.digest, "big"))
-        had.unanswered.pop(r.index, None)
-    if header is not None or had.salvaged:
-        await ckpt.sync()
-    if had.lost:
-        had.notes.append(f"what is cut off the output is kept as `{_keep_cut(output, had.output_size)}`")
-    AppendFile.cut(output, had.output_size)
-    out = await AppendFile.open(output, executor)
-    if had.mark is not None and had.mark.next_index > had.order.next_index:  # its checksums hold no longer
-        n = had.order.next_index
-        position = start_position(had.mark, n, unchanged)
-        was = had.mark.input if unchanged else None
-        mark = Mark(had.mark.at, n, had.output_size, position, had.written.copy(), was, since=n)
-        await ckpt.append(mark_record(mark))
-        await ckpt.sync()
-    return out, ckpt
-
-
-def _keep_cut(output: str, size: int) -> str:
-    """Copy what will be cut off the output beside it; returns the copy's name. Raises DiskFailed."""
-    path = _free_name(output, "damaged")
-    try:
-        with open(output, "rb") as source, open(path, "xb") as target:
-            source.seek(size)
-            shutil.copyfileobj(source, target, 1 << 20)
-            target.flush()
-            os.fsync(target.fileno())
-    except OSError as e:
-        disk_failed("writing", path, e)
-    sync_folder(path)
-    return path
-
-
-def _free_name(path: str, why: str) -> str:
-    """A name beside `path` that no file has."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    new = f"{path}.{stamp}.{why}"
-    n = 1
-    while os.path.exists(new):
-        n += 1
-        new = f"{path}.{stamp}.{n}.{why}"
-    return new
 
 
 async def _start(
@@ -246,13 +170,14 @@ async def open_stdout() -> OpenedStore:
     return OpenedStore(store, Position(0, 1, 0), False, Digests(0), [], [], resumed=False)
 
 
-_CHANGES_HINT = (
+CHANGES_HINT = (
     "change it back to go on; `--accept-changes` goes on with the new setting and keeps the answers that are there; "
     "`--fresh` starts over (the old files are renamed, not deleted)"
 )
 
 
-def _changes_text(decision: Decision) -> str:
+def changes_text(decision: Decision) -> str:
+    """Which settings changed, in words."""
     parts = [f"{name} was {_show(before)} and is now {_show(now)}" for name, before, now in decision.changes]
     return "this run was started with other settings: " + "; ".join(parts)
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from msgspec import Struct, field, structs
 
 from batchproc.core.order import InOrder
 from batchproc.model import Position, Result
 from batchproc.resultline import Seen, digest_in, read_line
-from batchproc.store.checkpoint import Header, Mark, Totals, as_named
+from batchproc.store.checkpoint import Header, Mark, Told, Totals, as_named
 from batchproc.store.digests import Digests
 from batchproc.store.files import disk_failed
 from batchproc.store.reading import lines_of, parts_of
@@ -45,6 +45,8 @@ class Recovered(Struct):
     ours: bool
     keep_tail: bool  # behind `checkpoint_size` the checkpoint has results that stand nowhere else
     record_bytes: int  # of a result record in the checkpoint, on average
+    retry: Told | None = None  # a retry that is not through; its results begin at byte `retry_from` of the checkpoint
+    retry_from: int = 0
     notes: list[str] = field(default_factory=list)
     closed: bool = False  # the last process ended in order: nothing was in flight
 
@@ -69,17 +71,17 @@ def recover(output: str, checkpoint: str) -> Recovered:
     except OSError as e:
         disk_failed("reading", checkpoint, e)
     try:
-        tail = _read_output(output, size, marks)
+        tail = read_output(output, size, marks)
     except OSError as e:
         disk_failed("reading", output, e)
     order = InOrder(tail.next_index)
-    _keep_losses(tail.written, marks.last)
+    keep_losses(tail.written, marks.last)
     totals = tail.written.copy()
     try:
         found = scan(checkpoint, order, totals) if there else Scan(Digests(tail.next_index))
     except OSError as e:
         disk_failed("reading", checkpoint, e)
-    known = {*found.sent.models, *(marks.last.totals.models if marks.last is not None else ())}
+    known = names_known(found.sent.models, marks.last)
     for each in (totals, tail.written):
         each.rename(known)
     return Recovered(
@@ -98,19 +100,26 @@ def recover(output: str, checkpoint: str) -> Recovered:
         ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
         keep_tail=found.loose_tail,
         record_bytes=found.result_bytes // max(1, found.results),
+        retry=marks.retry,
+        retry_from=marks.retry_from,
         notes=_notes(output, checkpoint, marks.last, tail, found),
         closed=found.closed,
     )
 
 
-def _keep_losses(written: Totals, mark: Mark | None) -> None:
+def keep_losses(written: Totals, mark: Mark | None) -> None:
     """What lost attempts may have used stands in marks only, wherever the output had to be read from."""
     for model, known in mark.totals.models.items() if mark is not None else ():
         spent = written.spent(model)
         spent.lost, spent.lost_input, spent.lost_output = known.lost, known.lost_input, known.lost_output
 
 
-def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
+def names_known(sent_to: Collection[str], mark: Mark | None) -> set[str]:
+    """The names that the jobs use for their models, as requests and the last mark say."""
+    return {*sent_to, *(mark.totals.models if mark is not None else ())}
+
+
+def _salvaged(tail: Tail, found: Scan, order: InOrder) -> list[Result]:
     """Results that are readable somewhere, though not where they belong: each index once."""
     results: dict[int, Result] = {}
     for seen, line in tail.salvaged:
@@ -120,7 +129,7 @@ def _salvaged(tail: _Tail, found: Scan, order: InOrder) -> list[Result]:
     return [r for r in results.values() if r.index not in order]
 
 
-def _notes(output: str, checkpoint: str, mark: Mark | None, tail: _Tail, found: Scan) -> list[str]:
+def _notes(output: str, checkpoint: str, mark: Mark | None, tail: Tail, found: Scan) -> list[str]:
     notes: list[str] = []
     if mark is not None and tail.next_index < mark.next_index:
         gone = mark.next_index - tail.next_index - len(tail.salvaged)
@@ -133,7 +142,7 @@ def _notes(output: str, checkpoint: str, mark: Mark | None, tail: _Tail, found: 
     return notes
 
 
-class _Tail(Struct):
+class Tail(Struct):
     """What the output holds from some line on. `bad` counts lines that are not as batchproc wrote them."""
 
     next_index: int
@@ -143,13 +152,14 @@ class _Tail(Struct):
     bad: int = 0
 
 
-def _read_output(output: str, size: int, marks: Marks) -> _Tail:
+def read_output(output: str, size: int, marks: Marks) -> Tail:
+    """What the output holds, from the last mark on where it is large. Raises OSError."""
     mark = marks.last
-    start = _Tail(0, 0, Totals())
+    start = Tail(0, 0, Totals())
     if not size:
         return start
     if mark is not None and size > _CHECK_ALL_BYTES and _ends_a_line(output, mark, size):
-        start = _Tail(mark.next_index, mark.output_length, mark.written())
+        start = Tail(mark.next_index, mark.output_length, mark.written())
     return _read_tail(output, start, marks)
 
 
@@ -172,7 +182,7 @@ def _ends_a_line(output: str, mark: Mark, size: int) -> bool:
     return seen is not None and seen.index == mark.next_index - 1
 
 
-def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
+def _read_tail(output: str, tail: Tail, marks: Marks) -> Tail:
     """Read the output from where `tail` stands; stop counting at the first line that is not the next one."""
     sums, mark = marks.sums, marks.last
     rest: list[bytes] = []
@@ -193,7 +203,7 @@ def _read_tail(output: str, tail: _Tail, marks: Marks) -> _Tail:
             broken = True
             tail.salvaged.append((seen, line))
     for line in rest:
-        if not _take_parts(tail, line, sums) and not _is_torn(line):
+        if not _take_parts(tail, line, sums) and not is_torn(line):
             tail.bad += 1
     return tail
 
@@ -206,7 +216,7 @@ def _read(line: bytes, sums: LineSums) -> Seen | None:
     return seen
 
 
-def _take_parts(tail: _Tail, line: bytes, sums: LineSums) -> bool:
+def _take_parts(tail: Tail, line: bytes, sums: LineSums) -> bool:
     """Salvage whole lines from one whose newline was hit, or is missing."""
     some = False
     for part in parts_of(line, _OPENING):
@@ -217,7 +227,7 @@ def _take_parts(tail: _Tail, line: bytes, sums: LineSums) -> bool:
     return some
 
 
-def _is_torn(line: bytes) -> bool:
+def is_torn(line: bytes) -> bool:
     """Whether this can be the beginning of a line of ours, as a crash leaves it: cut, or zeros to the end."""
     text = line.rstrip(b"\0")
     return text.startswith(_OPENING) or _OPENING.startswith(text)

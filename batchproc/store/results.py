@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 from msgspec import structs
@@ -21,7 +20,8 @@ from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
 from batchproc.model import Position, Result
 from batchproc.store import compact
-from batchproc.store.checkpoint import Header, Mark, Totals, mark_record, result_record
+from batchproc.store.checkpoint import Header, Mark, Told, Totals, mark_record, result_record, told_record
+from batchproc.store.entry import START, Entry
 from batchproc.store.files import AppendFile
 from batchproc.store.input import InputIdentity
 from batchproc.store.journal import Journal, to_its_end
@@ -31,15 +31,12 @@ from batchproc.store.waiting import Waiting
 
 GROUP_S = 0.015  # how long results are collected before they are written
 SYNC_S = 0.5  # how long after a write the fsync begins
-_START = Position(0, 1, 0)
 
 
 class ResultStore:
     """Takes results and sent requests; writes output and checkpoint.
 
     `put` and `sent` only collect; `run` writes, until `close`. A failing disk makes `run` raise DiskFailed.
-    `compared_from`: the input is not the file it was; marks name it as the answered one only when the lines up to
-    this index have been passed.
     """
 
     def __init__(
@@ -66,16 +63,14 @@ class ResultStore:
         self._output = output
         self._journal = Journal(checkpoint, record_bytes=record_bytes, compacts=compacts)
         self._wall = wall
-        self._input = input_identity if not compared_from else None
-        self._new_input = input_identity
-        self._compared_from = compared_from
+        self._entry = Entry(input_identity, compared_from)
         self._results: list[Result] = []
+        self._told: list[bytes] = []
+        self._last_told: dict[str, bytes] = {}  # by what it tells: what a compaction keeps
         self._sent = sent if sent is not None else SentLog()
         self._waiting = Waiting(order)
         self._sums = LineSums(order.next_index)
-        self._positions: deque[Position] = deque()
-        self._position = _START
-        self._state = Mark(0.0, order.next_index, output.size, _START, written.copy(), self._input)
+        self._state = Mark(0.0, order.next_index, output.size, START, written.copy(), self._entry.identity)
         self._wake = asyncio.Event()
         self._dirty = asyncio.Event()
         self._ending = asyncio.Event()
@@ -117,9 +112,13 @@ class ResultStore:
 
     def position(self, position: Position) -> None:
         """Note where a line of the input starts; every few hundred lines is enough. Lines before it are compared."""
-        self._positions.append(position)
-        if position.index >= self._compared_from:
-            self._input = self._new_input
+        self._entry.note(position)
+
+    def tell(self, told: Told) -> None:
+        """Leave a note in the checkpoint, for whoever looks at the run."""
+        record = self._last_told[told.what] = told_record(told)
+        self._told.append(record)
+        self._wake.set()
 
     def has(self, index: int) -> bool:
         """Whether this job has its result, written or waiting."""
@@ -159,7 +158,7 @@ class ResultStore:
 
     @property
     def _pending(self) -> bool:
-        return bool(self._results or self._sent or self._unsaid or self.order.ready())
+        return bool(self._results or self._told or self._sent or self._unsaid or self.order.ready())
 
     async def _write_until_closed(self, syncing: asyncio.Task[None]) -> None:
         while not self._closing:
@@ -228,7 +227,8 @@ class ResultStore:
 
     async def _append_early(self, early: dict[int, Result], *, wait: bool) -> None:
         """Append what was sent, and results that are not in the output; `wait`: they wait there for their turn."""
-        records = self._sent.records(self._wall())
+        records, self._told = self._told, []
+        records += self._sent.records(self._wall())
         start = self._journal.file.size + sum(map(len, records))
         places: list[tuple[int, int]] = []
         for r in early.values():
@@ -251,10 +251,17 @@ class ResultStore:
     def _settle(self) -> None:
         """Remember a state in which output and counts agree: what the next mark will say."""
         n = self.order.next_index
-        while self._positions and self._positions[0].index <= n:
-            self._position = self._positions.popleft()
         self._state = Mark(
-            self._wall(), n, self._output.size, self._position, self._written.copy(), self._input, self.done
+            self._wall(),
+            n,
+            self._output.size,
+            self._entry.up_to(n),
+            self._written.copy(),
+            self._entry.identity,
+            self.done,
+            saved=self.totals.copy(),
+            waiting=self.order.waiting,
+            tries=self.unanswered.get(n, 0),
         )
         self._dirty.set()
 
@@ -282,15 +289,14 @@ class ResultStore:
     async def _make_durable(self, *, last: bool = False) -> None:
         if last:
             if self.done:
-                self._input = self._new_input
+                self._entry.read_all()
             self._settle()
         state = self._state
         await self._output.sync()
         async with self._journal.writing:
             sums = self._sums.text(state.next_index)
-            await self._journal.append(
-                mark_record(structs.replace(state, since=self._sums.since, sums=sums, closed=last))
-            )
+            mark = structs.replace(state, since=self._sums.since, sums=sums, closed=last)
+            await self._journal.append(mark_record(mark))
             self._sums.forget(state.next_index)
         await self._journal.sync()
 
@@ -299,5 +305,6 @@ class ResultStore:
         async with journal.writing:
             await journal.append(b"".join(self._sent.records(self._wall())))
             head = compact.head_of(self._header, self._state, self._sent, self._wall())
+            head += b"".join(self._last_told.values())
             plan = compact.Plan(journal.file)
         await journal.compact(self.order, self._output, head, plan, self._ending)

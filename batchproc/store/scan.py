@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 from msgspec import Struct, field
 
 from batchproc.core.order import InOrder
 from batchproc.model import NO_USAGE, Result, Usage
-from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Totals, message_in, parse_result, text_of
+from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Told, Totals, message_in, parse_result, text_of
 from batchproc.store.digests import Digests
-from batchproc.store.reading import lines_of, parts_of, whole_lines
+from batchproc.store.reading import lines_of, parts_of, read_record, whole_lines
 from batchproc.store.record import PREFIX, is_whole
 from batchproc.store.sending import SentBefore
 from batchproc.store.sums import LineSums
@@ -20,17 +20,27 @@ from batchproc.store.sums import LineSums
 _HEADER = msgspec.json.Decoder(Header)
 _MARK = msgspec.json.Decoder(Mark)
 _SENT = msgspec.json.Decoder(Sent)
+_TOLD = msgspec.json.Decoder(Told)
 _RESULT_KIND = b'"kind":"result"'
 _MARK_KIND = b'"kind":"mark"'
+_SENT_KIND = b'"kind":"sent"'
+_NOTE_KIND = b'"kind":"note"'
 _CLOSED = b'"closed":true'
 _OPENING = b'{"crc":"'
 
 
 class Marks(Struct):
-    """What the marks of a checkpoint say: the last one, and the checksums of output lines."""
+    """What the marks of a checkpoint say: the last one, and the checksums of output lines; and what its notes say.
+
+    `told` is the last note of each kind, as far as it holds: a new process begins without waits and stops. `retry` is
+    set while a retry is not through; its results begin at byte `retry_from`.
+    """
 
     last: Mark | None = None
     sums: LineSums = field(default_factory=LineSums)
+    told: dict[str, Told] = field(default_factory=dict)
+    retry: Told | None = None
+    retry_from: int = 0
 
 
 class Scan(Struct):
@@ -54,17 +64,52 @@ class Scan(Struct):
 
 
 def read_marks(path: str, *, sums: bool) -> Marks:
-    """Look for the marks only; `sums`: their checksums too. Raises OSError."""
+    """Look for the marks and notes only; `sums`: checksums of output lines too. Raises OSError."""
     found = Marks()
+    offset = 0
     for block in whole_lines(path):
-        at = block.find(_MARK_KIND)
-        while at >= 0:
-            start = block.rfind(b"\n", 0, at) + 1
-            end = block.find(b"\n", at)
-            if at == start + PREFIX and is_whole(line := block[start:end]):
-                _note_mark(found, line, sums)
-            at = block.find(_MARK_KIND, end)
+        for _, line in _records_of(block, _MARK_KIND):
+            _note_mark(found, line, sums)
+        for end, line in _records_of(block, _NOTE_KIND):
+            _note_told(found, line, offset + end + 1)
+        offset += len(block)
     return found
+
+
+def read_header(path: str) -> Header | None:
+    """The header, where it stands at the beginning of the file. Raises OSError."""
+    try:
+        with open(path, "rb") as f:
+            head = f.read(1 << 16)
+    except FileNotFoundError:
+        return None
+    for line in head.split(b"\n")[:2]:
+        if is_whole(line):
+            try:
+                return _HEADER.decode(line)
+            except msgspec.DecodeError:
+                pass  # damaged: the second one may be whole
+    return None
+
+
+def sent_records(block: bytes) -> Iterator[Sent]:
+    """The notes of requests in a block of whole lines."""
+    for _, line in _records_of(block, _SENT_KIND):
+        try:
+            yield _SENT.decode(line)
+        except msgspec.DecodeError:
+            pass  # damaged
+
+
+def _records_of(block: bytes, kind: bytes) -> Iterator[tuple[int, bytes]]:
+    """(end, record) of the whole records of one kind."""
+    at = block.find(kind)
+    while at >= 0:
+        start = block.rfind(b"\n", 0, at) + 1
+        end = block.find(b"\n", at)
+        if at == start + PREFIX and is_whole(line := block[start:end]):
+            yield end, line
+        at = block.find(kind, end)
 
 
 def _note_mark(found: Marks, line: bytes, sums: bool) -> None:
@@ -77,16 +122,33 @@ def _note_mark(found: Marks, line: bytes, sums: bool) -> None:
         found.sums.replace(mark.since, mark.sums)
 
 
-def scan(path: str, order: InOrder, totals: Totals) -> Scan:
-    """Read a checkpoint; results that are not in `order` yet are put there and counted. Raises OSError."""
+def _note_told(found: Marks, line: bytes, end: int) -> None:
+    try:
+        told = _TOLD.decode(line)
+    except msgspec.DecodeError:
+        return
+    if told.what == "run":
+        found.told.clear()
+    elif told.what == "retry":
+        found.retry, found.retry_from = told, end
+    elif told.what == "retried":
+        found.retry = None
+    found.told[told.what] = told
+
+
+def scan(path: str, order: InOrder, totals: Totals, start: int = 0) -> Scan:
+    """Read a checkpoint from byte `start` on; results that are not in `order` yet are put there and counted.
+
+    Raises OSError.
+    """
     found = Scan(Digests(order.next_index))
-    take = _taker(order, totals, found)
+    take = _taker(path, order, totals, found)
     rest: list[bytes] = []
     bad: list[bytes] = []
     end = PREFIX + len(_RESULT_KIND)
     crc32 = zlib.crc32
     size = 0
-    for offset, line in lines_of(path, 0, rest):
+    for offset, line in lines_of(path, start, rest):
         if line[PREFIX:end] == _RESULT_KIND:  # by far the most: checked in place
             good = line[:PREFIX] == b'{"crc":"%08x",' % crc32(line[PREFIX:]) and take(offset, line)
         else:
@@ -106,7 +168,7 @@ def scan(path: str, order: InOrder, totals: Totals) -> Scan:
     return found
 
 
-def _taker(order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes], bool]:
+def _taker(path: str, order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes], bool]:
     """A function that takes a result record whose checksum holds."""
     match, put, put_digest = RESULT.match, order.put, found.digests.put
     next_index = order.next_index
@@ -123,8 +185,9 @@ def _taker(order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes]
             return True
         try:
             put(index, offset)
-        except ValueError:
-            return True  # it is there twice
+        except ValueError:  # it is there twice: a retry brought a newer one
+            _take_back(path, order.where(index) or 0, totals)
+            order.move(index, offset)
         put_digest(index, int(digest, 16))
         if code == b"null":
             usage = Usage(int(input_tokens), int(output_tokens), int(cached or 0))
@@ -135,6 +198,14 @@ def _taker(order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes]
         return True
 
     return take
+
+
+def _take_back(path: str, offset: int, totals: Totals) -> None:
+    """Count a result no longer."""
+    with open(path, "rb", buffering=0) as f:
+        r = parse_result(read_record(f.fileno(), offset))
+    if r is not None:
+        totals.take_back(r.code, r.usage, r.model)
 
 
 def _note(found: Scan, line: bytes) -> bool:

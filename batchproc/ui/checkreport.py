@@ -15,7 +15,14 @@ _MODELS = 10
 _REASONS = 10
 _NAME = 60
 _MESSAGE = 200
-_LIMITS = {"rpm": "RPM", "tpm": "TPM", "rpd": "requests per day", "tpd": "tokens per day"}
+_LIMITS = {
+    "rpm": "RPM",
+    "tpm": "TPM",
+    "itpm": "input tokens per minute",
+    "otpm": "output tokens per minute",
+    "rpd": "requests per day",
+    "tpd": "tokens per day",
+}
 
 Row = tuple[str, str]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from batchproc.price import usd
-from batchproc.snapshot import ErrorGroup, Summary
+from batchproc.snapshot import ErrorGroup, Status, Summary
 from batchproc.ui.console import Console, paint
 from batchproc.ui.jsontext import json_line
 from batchproc.ui.words import clip, count, duration, harmless, plural, rate
@@ -41,9 +41,9 @@ def summary_text(summary: Summary, colour: bool, width: int = 100) -> str:
         rows.append(("held back", f"by {harmless(summary.binding)}"))
     if summary.input_tokens or summary.output_tokens:
         rows.append(("tokens", f"{count(summary.input_tokens)} in + {count(summary.output_tokens)} out"))
-    if cost := _cost(summary):
+    if cost := cost_words(summary):
         rows.append(("cost", cost))
-    rows += [("failed", text) for text in _errors(summary, max(40, width - _LABEL))]
+    rows += [("failed", text) for text in error_lines(summary.errors, max(40, width - _LABEL))]
     if summary.output:
         rows.append(("files", _files(summary)))
     if summary.next_command:
@@ -75,7 +75,8 @@ def counts(summary: Summary) -> str:
     return f"{plural(summary.total, 'job')} = {ended} + {count(not_run)} not run"
 
 
-def _cost(summary: Summary) -> str:
+def cost_words(summary: Summary | Status) -> str:
+    """What a run has cost, in words; empty where no price is known."""
     if summary.cost_usd is None:
         return ""
     text = usd(summary.cost_usd)
@@ -112,12 +113,13 @@ def _rates(summary: Summary) -> Iterator[str]:
         yield f"and {plural(len(models) - _MODELS, 'more model')}"
 
 
-def _errors(summary: Summary, width: int) -> Iterator[str]:
-    shown = summary.errors[:_ERRORS]
+def error_lines(errors: Sequence[ErrorGroup], width: int) -> Iterator[str]:
+    """The most frequent errors, a line each."""
+    shown = errors[:_ERRORS]
     digits = max((len(count(group.count)) for group in shown), default=0)
     for group in shown:
         yield clip(_error(group, digits), width)
-    others = summary.errors[_ERRORS:]
+    others = errors[_ERRORS:]
     if others:
         yield f"{count(sum(group.count for group in others)):>{digits}} × {plural(len(others), 'other error')}"
 

@@ -20,6 +20,7 @@ _SHORTEST_SECRET = 8  # a shorter one (`EMPTY`, `none`) is a word that answers m
 _SURELY_SECRET = 20  # so long a one is masked in an answer too, not only in an error
 _MASK = b"[secret]"
 _MOST_BYTES = 1 << 20  # a longer body is given to aiohttp as a file, which it sends in pieces
+_MOST_URLS = 1024  # kept: a file may name as many models as it has lines
 _NO_HEADERS: dict[str, str] = {}
 
 
@@ -35,7 +36,7 @@ class HttpTransport:
     def __init__(
         self,
         *,
-        url_for: Callable[[str], str],
+        url_for: Callable[[str, str], str],
         headers: Mapping[str, str],
         timeout_s: float,
         proxy: str | None = None,
@@ -44,7 +45,7 @@ class HttpTransport:
         self._url_for = url_for
         self._proxy = proxy
         self._secrets = [s.encode() for s in secrets if len(s) >= _SHORTEST_SECRET]
-        self._urls: dict[str, URL] = {}
+        self._urls: dict[tuple[str, str], URL] = {}
         self._headers = CIMultiDict(headers)
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
@@ -66,13 +67,11 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
 
-    async def send(self, path: str, body: bytes) -> Reply:
-        """Post `body` and read the whole answer."""
+    async def send(self, path: str, model: str, body: bytes) -> Reply:
+        """Post `body` to the URL of this path and model, and read the whole answer."""
         if self._session is None:
             raise RuntimeError("the transport is not open")
-        url = self._urls.get(path)
-        if url is None:
-            url = self._urls[path] = URL(self._url_for(path), encoded=True)
+        url = self._urls.get((path, model)) or self._new_url(path, model)
         data: bytes | io.BytesIO = body if len(body) <= _MOST_BYTES else io.BytesIO(body)
         try:
             async with self._session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
@@ -97,6 +96,12 @@ class HttpTransport:
             return _trouble(Trouble.CONNECT, f"the proxy refuses the connection: status {e.status}")
         except (aiohttp.ClientError, OSError, ValueError) as e:
             return _trouble(Trouble.BROKEN, f"the connection to {_host(url)} broke: {type(e).__name__}")
+
+    def _new_url(self, path: str, model: str) -> URL:
+        url = URL(self._url_for(path, model), encoded=True)
+        if len(self._urls) < _MOST_URLS:
+            self._urls[path, model] = url
+        return url
 
     def _masked(self, headers: dict[str, str]) -> dict[str, str]:
         for secret in self._secrets:

@@ -127,9 +127,9 @@ def test_a_job_that_is_not_sent_costs_nothing() -> None:
 
 def test_what_was_in_flight_at_a_kill_is_charged_once() -> None:
     """Only after a kill, and only jobs that were sent."""
-    for killed, attempts, charged in ((True, 2, True), (True, 0, False), (False, 2, False)):
-        b = budget(10**9, killed=killed)
-        b.sent_before(job(), attempts)
+    for in_flight, charged in (((job().index,), True), ((job().index + 1,), False), ((), False)):
+        b = budget(10**9, in_flight=in_flight)
+        b.comes(job())
         assert (b.cost > 0) is charged
 
 

@@ -39,11 +39,10 @@ def test_time_outs_after_another_end_stop_nothing(world, fault):
     assert len(w.ends) == 20
 
 
-@pytest.mark.parametrize("code", ["model_not_found", "DeploymentNotFound"])
-def test_twenty_answers_of_no_such_model_stop_the_run(world, fault, code):
+def test_twenty_answers_of_no_such_model_stop_the_run(world, fault):
     """When nothing else was ever answered; and no job is failed for it."""
     w = world(Policy(concurrency=1)).submit(100)
-    w.run(lambda *_: (0.1, fault("REJECTED", code)))
+    w.run(lambda *_: (0.1, fault("REJECTED", "model_not_found", no_model=True)))
     assert isinstance(w.last, Halt)
     assert w.last.kind is HaltKind.REFUSED
     assert len(w.sent) == 20
@@ -53,7 +52,7 @@ def test_twenty_answers_of_no_such_model_stop_the_run(world, fault, code):
 def test_a_few_jobs_that_all_name_a_wrong_model_stop_the_run_at_once(world, fault):
     """Every request of the run uses that model: nothing is burnt, and twenty answers are not waited for."""
     w = world().submit(3)
-    w.run(lambda *_: (0.1, fault("REJECTED", "model_not_found")))
+    w.run(lambda *_: (0.1, fault("REJECTED", "model_not_found", no_model=True)))
     assert isinstance(w.last, Halt)
     assert w.last.kind is HaltKind.REFUSED
     assert not w.ends
@@ -62,9 +61,10 @@ def test_a_few_jobs_that_all_name_a_wrong_model_stop_the_run_at_once(world, faul
 
 def test_some_jobs_with_a_wrong_model_stop_nothing(world, fault):
     """One answer, or another failure, and the model's name is those jobs' own matter."""
+    unknown = fault("REJECTED", "model_not_found", no_model=True)
     for other in (GOOD, fault("REJECTED", "bad")):
         w = world().submit(100)
-        w.run(lambda job, a, now, o=other: (0.1, o if job.index == 5 else fault("REJECTED", "model_not_found")))
+        w.run(lambda job, a, now, o=other: (0.1, o if job.index == 5 else unknown))
         assert isinstance(w.last, Done)
 
 

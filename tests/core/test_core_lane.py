@@ -1,4 +1,4 @@
-"""The window of requests in flight, the queue of a lane, and when its server counts as out."""
+"""The queue of a lane, and when its server counts as out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.core.concurrency import FIRST, MOST, Window
+from batchproc.core.concurrency import Window
 from batchproc.core.lane import Lane, Ticket
 from batchproc.core.retry import MOST_S, backoff_s, pause_s, spread_s
 from batchproc.model import Job
@@ -18,86 +18,6 @@ def ticket(index: int) -> Ticket:
 
 def lane(fixed: int | None = None) -> Lane:
     return Lane("/x", "m", Window(fixed))
-
-
-def test_slow_start_doubles_while_it_is_in_use():
-    """8, 16, 32 … 1000: one round trip each."""
-    window, sizes = Window(None), []
-    while window.size < MOST:
-        size = int(window.size)
-        sizes.append(size)
-        for _ in range(size):
-            window.answered(int(window.size))
-    assert sizes == [8, 16, 32, 64, 128, 256, 512]
-    assert not window.has_room(MOST)
-    assert window.has_room(MOST - 1)
-
-
-def test_it_does_not_grow_while_it_is_not_in_use():
-    """Seven in flight of eight say nothing about sixteen."""
-    window = Window(None)
-    for _ in range(100):
-        window.answered(7)
-    assert window.size == 8
-
-
-@pytest.mark.parametrize(("fixed", "first", "then"), [(500, 8, 500), (8, 8, 8), (3, 3, 3), (1, 1, 1), (5000, 8, 5000)])
-def test_a_number_is_used_once_the_first_answer_is_in(fixed, first, then):
-    """At most 8 before it, the number after it."""
-    window = Window(fixed)
-    assert window.size == first
-    window.answered(1)
-    assert window.size == then
-
-
-def test_one_overload_first_does_not_take_a_number_away():
-    """«Too many at once» is said by a share of the answers, not by the first of them."""
-    window = Window(100)
-    window.overloaded(1.0, 0.0)
-    window.answered(8)
-    assert window.size == 100
-
-
-def test_the_cut():
-    """Over 30% of the last 20 halve it, once a round trip; then it grows by one a round trip."""
-    window = Window(100)
-    window.answered(8)
-    for _ in range(6):
-        window.overloaded(5.0, 4.0)
-    assert window.size == 100, "6 of 20 are not over 30%"
-    window.overloaded(5.0, 4.0)
-    assert window.size == 50
-    for _ in range(20):
-        window.overloaded(5.5, 4.9)
-    assert window.size == 50, "sent before the cut: the same round trip"
-    window.overloaded(6.0, 5.1)
-    assert window.size == 25
-    for _ in range(25):
-        window.answered(25)
-    assert 25.9 < window.size <= 26
-    for n in range(200):
-        window.overloaded(10.0 + n, 9.5 + n)
-    assert window.size == 1, "never none"
-    assert window.has_room(0)
-
-
-def test_old_overload_is_forgotten():
-    """Only the last twenty answers count."""
-    window = Window(100)
-    for n in range(100):
-        window.overloaded(n, n - 0.5) if n % 20 < 6 else window.answered(1)
-    assert window.size == 100
-
-
-def test_after_an_outage_it_starts_slowly():
-    """The number asked for is grown into again."""
-    window = Window(100)
-    window.answered(1)
-    window.restart()
-    assert window.size == FIRST
-    for _ in range(8):
-        window.answered(int(window.size))
-    assert window.size == 16
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(0, 50)), unique_by=lambda t: t[1]))

@@ -374,3 +374,16 @@ def test_giving_back_undoes_a_charge(limit, at, amount):
     tracker.returned(stamp)
     assert tracker.level(at) == pytest.approx(limit)
     assert tracker.delay_s(1, at) == 0
+
+
+def test_a_day_does_not_trust_an_answer_that_overtook_others():
+    """Of five requests the last is answered first, and four are still on their way: they are not forgotten."""
+    day = CapacityTracker(100, 0.0, window_s=86_400.0)
+    stamps = [day.take(1, float(at)) for at in range(5)]
+    for used, stamp in ((1, stamps[4]), (2, stamps[0])):
+        day.returned(stamp)
+        day.told(RateSeen("requests", 100, 100 - used, used * 864.0), stamp, 6.0)
+    for _ in range(95):
+        assert day.delay_s(1, 6.0) == 0
+        day.take(1, 6.0)
+    assert day.delay_s(1, 6.0) > 800

@@ -160,7 +160,7 @@ def test_a_fixed_window_begins_anew():
     """At its end, later by the margin, after any number of periods; a debt goes over."""
     window = Fixed(10, 23.0, 60.0, 0.0)
     window.take(10, 0.0)
-    assert window.delay_s(1, 3.0) == pytest.approx(20.0)
+    assert window.delay_s(1, 3.0) == pytest.approx(20.05)
     window.margin_s = 0.5
     assert window.delay_s(1, 3.0) == pytest.approx(20.5)
     assert window.left(23.5) == 10
@@ -169,3 +169,29 @@ def test_a_fixed_window_begins_anew():
     assert window.left(84.0) == 5, "a debt"
     assert window.left(1000.0) == 10
     assert 1000.0 < window.ends <= 1060.0
+
+
+def test_a_few_go_first_into_a_window_that_may_not_be_open_yet():
+    """Where the first are refused, it opens when they were told; the others have not gone out."""
+    window = Fixed(100, 10.0, 60.0, 100.0)
+    window.margin_s = 0.0
+    went = 0
+    while window.delay_s(1, 10.0) == 0:
+        window.take(1, 10.0)
+        went += 1
+    assert went == 3, "a fiftieth, and the one that goes beyond it"
+    assert window.delay_s(1, 10.0) == pytest.approx(0.3)
+    assert window.not_yet(0.2, 10.05)
+    assert window.delay_s(1, 10.1) == pytest.approx(0.15)
+    assert window.delay_s(1, 10.26) == 0
+    assert not window.not_yet(40.0, 10.3), "that is no window about to begin"
+    assert not window.not_yet(0.2, 30.0), "it has been open for long"
+
+
+def test_a_large_job_goes_first_too():
+    """Whatever it takes of the window."""
+    window = Fixed(100, 10.0, 60.0, 100.0)
+    assert window.delay_s(80, 10.05) == 0
+    window.take(80, 10.05)
+    assert window.delay_s(1, 10.05) == pytest.approx(0.3)
+    assert window.delay_s(30, 10.5) > 50

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from program import Program, chat, check_chats, results, wait_until, write_jobs
-from servers import Reply, Request, Scripted, Simulator, chat_answer
+from servers import Reply, Request, Scripted, Simulator, chat_answer, error_answer
 
 
 def spent(output: Path) -> tuple[int, float]:
@@ -134,3 +134,68 @@ def test_what_was_in_flight_at_a_kill_counts(
         assert done.code == 5, done.err
         assert done.summary()["requests"] == 0
         assert done.summary()["cost_lost_usd"] > 0
+
+
+BIG = b'"prompt_tokens":  100,"completion_tokens":40,"total_tokens":140'  # as many bytes: their number is in a header
+
+
+def failing(text: str) -> bool:
+    """Whether this job of the tests below fails at first."""
+    return int(text.split()[-1]) % 2 == 0
+
+
+def test_a_retry_counts_what_the_run_spent(
+    program: Program, folder: Path, scripted: Callable[[Reply], Scripted]
+) -> None:
+    """Half of the jobs fail; in the retry the budget holds for both together; a higher one ends it."""
+    mended = False
+
+    async def reply(request: Request) -> bytes:
+        if failing(request.text) and not mended:
+            return error_answer(400, "no", "no")
+        return chat_answer("yes").replace(b'"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2', BIG)
+
+    server = scripted(reply)
+    capped(folder / "jobs.jsonl", 40)
+    output = folder / "jobs.results.jsonl"
+    args = ("--base-url", server.url, "--json")
+    first = program.run("run", "jobs.jsonl", *args)
+    assert first.code == 3, first.err
+    run_tokens, run_cost = spent(output)
+    mended, asked = True, len(server.requests)
+    before = output.read_bytes()
+    budget = str(run_tokens + 1000)
+    done = program.run("retry", output.name, *args, "--max-total-tokens", budget)
+    assert done.code == 5, done.err
+    answered = len(server.requests) - asked
+    assert 0 < answered < 20
+    assert output.read_bytes() == before
+    status = program.run("status", output.name, "--json").summary()
+    assert done.summary()["cost_usd"] == pytest.approx(status["cost_usd"])
+    assert status["cost_usd"] == pytest.approx(run_cost * (20 + answered) / 20), "all answers cost the same here"
+    again = program.run("retry", output.name, *args, "--max-total-tokens", budget)
+    assert (again.code, again.summary()["requests"]) == (5, 0), "what the retry spent was forgotten"
+    end = program.run("retry", output.name, *args, "--max-total-tokens", "100k")
+    assert end.code == 0, end.err
+    _, cost = spent(output)
+    assert end.summary()["cost_usd"] == pytest.approx(cost)
+    assert program.run("status", output.name, "--json").summary()["cost_usd"] == pytest.approx(cost)
+
+
+def test_money_in_a_file_and_in_the_environment(program: Program, folder: Path) -> None:
+    """As typed; --print-config shows it so, with where it came from; `check` and `finish` pass over it."""
+    capped(folder / "jobs.jsonl", 200)
+    (folder / "c.toml").write_text('max-cost = "$0.0004"\nassume-max-output = "1k"\nmax-total-tokens = 1_000_000\n')
+    shown = program.run(
+        "run", "jobs.jsonl", "--config", "c.toml", "--print-config", env={"BATCHPROC_MAX_TOTAL_TOKENS": "2m"}
+    )
+    words = [" ".join(line.split()) for line in shown.out.splitlines()]
+    assert 'max-cost = "$0.0004" # file c.toml, line 1' in words
+    assert "assume-max-output = 1000 # file c.toml, line 2" in words
+    assert "max-total-tokens = 2000000 # environment BATCHPROC_MAX_TOTAL_TOKENS" in words
+    done = program.run("run", "jobs.jsonl", "--simulate", "--config", "c.toml")
+    assert done.code == 5, done.err
+    assert "--max-cost 0.0008" in done.err
+    assert spent(folder / "jobs.results.jsonl")[1] <= 0.0004
+    assert program.run("check", "jobs.jsonl", "--config", "c.toml").code == 0
+    assert program.run("finish", "jobs.results.jsonl", "--yes", env={"BATCHPROC_MAX_COST": "0.0001"}).code == 3

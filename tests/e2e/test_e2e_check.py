@@ -40,6 +40,36 @@ def test_bad_lines_duplicates_tokens_and_time(program: Program, folder: Path) ->
     assert sorted(p.name for p in folder.iterdir()) == ["jobs.jsonl"], "check wrote something"
 
 
+def test_a_file_of_settings_and_limits_of_single_models(program: Program, folder: Path) -> None:
+    """The file of a run serves `check`: its limits, those of single models too; what a run alone has is passed over."""
+    jobs = [chat(f"job {k}", model="gpt-4o", max_tokens=10) for k in range(20)]
+    jobs += [chat(f"job {k}", model="gpt-4o-mini", max_tokens=10) for k in range(40)]
+    write_jobs(folder / "jobs.jsonl", jobs)
+    (folder / "c.toml").write_text('rpm = 40\nmax-wait = 9\n[models."gpt-4o"]\notpm = 20\n')
+    done = program.run("check", "jobs.jsonl", "--config", "c.toml", "--json")
+    assert done.code == 0, done.err
+    found = done.summary()["whole"]
+    assert [(m["model"], m["binding"], m["minutes"]) for m in found["models"]] == [
+        ("gpt-4o-mini", "rpm", 1.0),
+        ("gpt-4o", "otpm", 10.0),
+    ]
+    assert (found["binding"], found["minutes"]) == ("otpm", 10.0)
+    assert "output tokens per minute binds: 10 min" in program.run("check", "jobs.jsonl", "--config", "c.toml").out
+    (folder / "c.toml").write_text("rmp = 40\n")
+    done = program.run("check", "jobs.jsonl", "--config", "c.toml")
+    assert (done.code, "did you mean `rpm`" in done.err) == (2, True), done.err
+
+
+def test_jobs_for_anthropic(program: Program, folder: Path) -> None:
+    """Its own paths and maxima; input and output tokens apart; its list prices."""
+    write_jobs(folder / "jobs.jsonl", [chat(f"job {k}", model="claude-haiku-4-5", max_tokens=100) for k in range(10)])
+    done = program.run("check", "jobs.jsonl", "--provider", "anthropic", "--itpm", "1m", "--otpm", "100", "--json")
+    assert done.code == 0, done.err
+    (model,) = done.summary()["whole"]["models"]
+    assert (model["output_tokens"], model["binding"], model["minutes"]) == (1000, "otpm", 10.0)
+    assert model["cost_usd"] > 0
+
+
 def test_good_files_of_every_kind(program: Program, folder: Path) -> None:
     """Plain, gzip, and a pipe say the same, with exit 0; the environment gives options as for `run`."""
     chats(folder / "jobs.jsonl", 50)

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchproc.forecast import Repeats
-from batchproc.plan.limits import Limits, enough_s, slowest
+from batchproc.plan.limits import enough_s, slowest
 from batchproc.plan.quantiles import Sketch
 from batchproc.plan.repeats import Seen
 from batchproc.plan.survey import Chunk, Survey, assumed_output
 from batchproc.price import Price
+from batchproc.settings import Limits
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1), st.floats(0.01, 1.0))
@@ -53,9 +54,12 @@ def test_repeats(digests: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "tokens", "limits", "expected"),
+    ("jobs", "tokens", "limits", "expected"),  # of the tokens a tenth is input
     [
         (100, 1000, Limits(), (None, None)),
+        (100, 1000, Limits(tpm=1000, itpm=10), ("itpm", 10.0)),
+        (100, 1000, Limits(tpm=1000, itpm=100, otpm=100), ("otpm", 9.0)),
+        (100, 1000, Limits(tpm=100, itpm=100, otpm=100), ("tpm", 10.0)),
         (100, 1000, Limits(rpm=50), ("rpm", 2.0)),
         (100, 1000, Limits(rpm=50, tpm=100), ("tpm", 10.0)),
         (100, 1000, Limits(rpm=50, rpd=100), ("rpm", 2.0)),  # they fit into the day
@@ -66,7 +70,7 @@ def test_repeats(digests: list[int]) -> None:
 )
 def test_which_limit_binds(jobs: int, tokens: int, limits: Limits, expected: tuple[str | None, float | None]) -> None:
     """The one that takes longest."""
-    assert slowest(jobs, tokens, limits) == expected
+    assert slowest(jobs, tokens // 10, tokens - tokens // 10, limits) == expected
 
 
 def test_how_long_requests_may_take() -> None:
@@ -103,7 +107,7 @@ def test_the_fold() -> None:
     survey.add(chunk([(0, 0, "a", 10, 90), (2, 3, "b", 5, -2)], 4, ((1, 2, "invalid_json", "byte 9"),)))
     survey.add(chunk([(0, 0, "a", 20, 80)], 1))
     prices = {"a": Price(10**6, 2 * 10**6, source="a list")}
-    whole = survey.whole.part(Limits(rpm=1, tpm=1000, concurrency=2), prices.get)
+    whole = survey.whole.part(lambda model: Limits(rpm=1, tpm=1000), 2, prices.get)
     assert (survey.jobs, survey.lines, survey.bad, whole.jobs) == (4, 5, 1, 3)
     a, b = whole.models
     assert (a.model, a.jobs, a.input_tokens, a.output_tokens, a.estimated_jobs) == ("a", 2, 30, 170, 0)
@@ -111,11 +115,21 @@ def test_the_fold() -> None:
     assert (a.cost_usd, b.cost_usd, whole.cost_usd, whole.unpriced) == (370e-6, None, 370e-6, ("b",))
     assert (whole.binding, whole.minutes, whole.enough_s) == ("rpm", 2.0, 2 * 2 * 60 / 3)
     assert survey.rest is not None
-    rest = survey.rest.part(Limits(), prices.get)
+    rest = survey.rest.part(lambda model: Limits(), None, prices.get)
     assert {m.model: m.jobs for m in rest.models} == {"a": 1, "b": 1}
     assert rest.binding == "concurrency"
     assert [(bad.message, bad.count, bad.lines) for bad in survey.bad_lines()] == [("byte 9", 1, (3,))]
     assert survey.repeats()[1] == Repeats(1, ((1, 5),))
+
+
+def test_each_model_has_its_own_limits() -> None:
+    """The slower one decides, whichever has more jobs."""
+    survey = Survey(lambda model: 7)
+    survey.add(chunk([(0, 0, "a", 10, 90), (1, 1, "a", 10, 90), (2, 2, "b", 5, 5)], 3))
+    limits = {"a": Limits(rpm=2), "b": Limits(otpm=1)}
+    whole = survey.whole.part(limits.__getitem__, None, lambda m: None)
+    assert [(m.model, m.binding, m.minutes) for m in whole.models] == [("a", "rpm", 1.0), ("b", "otpm", 5.0)]
+    assert (whole.binding, whole.minutes) == ("otpm", 5.0)
 
 
 def test_bad_lines_are_grouped_by_what_they_say() -> None:
@@ -136,7 +150,7 @@ def test_a_limit_of_jobs() -> None:
     survey.add(chunk([(0, 0, "a", 1, 1), (1, 1, "a", 1, 1)], 2))
     survey.add(chunk([(0, 0, "a", 1, 1), (1, 1, "a", 1, 1)], 3, ((2, 2, "c", "m"),)))
     assert (survey.jobs, survey.bad, survey.full) == (3, 0, True)
-    assert survey.whole.part(Limits(), lambda m: None).jobs == 3
+    assert survey.whole.part(lambda model: Limits(), None, lambda m: None).jobs == 3
 
 
 def test_what_is_assumed_of_output() -> None:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchproc.model import Answer, Fault, FaultKind, Reply, Usage
-from batchproc.providers.bodies import read_answer, read_error
+from batchproc.providers.bodies import read_answer
+from batchproc.providers.errorbody import read_error
 from batchproc.providers.openai import OpenAI
 
 API = OpenAI("https://api.test/v1", None, {})
@@ -31,6 +32,9 @@ def read(path: str, body: bytes, headers: dict[str, str] | None = None, status: 
         (RESPONSES, b'{"status":"incomplete"}', "cut by its maximum: paid, and complete as an answer"),
         ("/moderations", b'{"results":[]}', "another path: any object"),
         ("/rerank", b"{}", "another path: even an empty one"),
+        ("/messages", b'{"type":"message","content":[]}', "a message that says nothing is one"),
+        ("/messages", b'{"content": [1], "type": "message", "error": null}', "in any order"),
+        ("/v1/messages", b'{"type":"message","content":[{"type":"text","text":""}]}', "below a base without /v1"),
         (CHAT, b'\n\n \r\n{"choices":[1]}', "keep-alive lines come first"),
         (CHAT, b'{"choices":[1]}\n', "a final newline"),
         (CHAT, b'{"choices":[' + b" " * 100 + b"1]}", "deep indentation"),
@@ -74,6 +78,13 @@ def test_answers(path, body, why):
         (CHAT, b'{"error":{"code":429,"message":"slow"}}', "an error inside a 200"),
         (CHAT, b'{"error":"text"}', "an error as a text"),
         ("/moderations", b'{"error":{}}', "an error without words"),
+        ("/messages", b'{"content":[]}', "no type"),
+        ("/messages", b'{"type":"message"}', "no content"),
+        ("/messages", b'{"type":"message","content":null}', "null content"),
+        ("/messages", b'{"type":"message","content":"text"}', "content that is no list"),
+        ("/messages", b'{"type":"completion","content":[]}', "another type"),
+        ("/messages", b'{"type":"error","error":{"type":"api_error","message":"m"}}', "an error inside a 200"),
+        ("/messages", b'{"choices":[1]}', "what another endpoint answers with"),
         (CHAT, b'{"choices":[NaN]}', "NaN"),
         (CHAT, b'{"choices":[1],"x":Infinity}', "Infinity, where nobody looks"),
         (CHAT, b'{"choices":[1]}{"choices":[1]}', "two documents"),

@@ -101,7 +101,7 @@ ROWS = [
     ("RPM", 429, rate("requests per min (RPM): Limit 500, Used 500, Requested 1. Please try again in 120ms.", "requests"), {"retry-after": "1"}, RATE, ANY, 0.12),
     ("RPD", 429, rate("requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in 7m12s.", "requests"), {}, RATE, ANY, 432.0),
     ("2023: no wait", 429, rate("requests per min. Limit: 20.000000 / min. Current: 24.000000 / min.", "requests"), {}, RATE, ANY, None),
-    ("ramp", 429, err("Slow down", "rate_limit_error", "slow_down"), {"retry-after": "2"}, RATE, "slow_down", 2.0),
+    ("ramp: fewer at once, after its wait", 429, err("Slow down", "rate_limit_error", "slow_down"), {"retry-after": "2"}, OVER, "slow_down", 2.0),
     ("ramp, by a 503", 503, err("Slow down", "server_error", "slow_down"), {}, OVER, "slow_down", None),
     ("flex tier", 429, err("Resource Unavailable", "rate_limit_error"), {}, RATE, "", None),
     ("an unknown 429 without a body", 429, b"", {}, RATE, "", None),
@@ -232,7 +232,7 @@ def test_trouble_on_the_wire(trouble, kind, code):
 
 def test_where_requests_go_and_with_what():
     """The key is in the headers and nowhere else; without one there is no Authorization."""
-    assert API.url("/chat/completions") == "https://api.test/v1/chat/completions"
+    assert API.url("/chat/completions", "gpt-4o") == "https://api.test/v1/chat/completions"
     assert API.headers()["Authorization"] == "Bearer sk-secret"
     assert API.headers()["OpenAI-Organization"] == "org"
     assert "Authorization" not in OpenAI("http://localhost/v1", None, {}).headers()

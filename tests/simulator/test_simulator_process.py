@@ -109,6 +109,36 @@ def test_the_command_serves_until_told_to_stop(signum: signal.Signals) -> None:
         assert command.wait(10) == 0
 
 
+HOW = [
+    ("azure", "", " --provider azure"),
+    ("anthropic", "/v1", " --provider anthropic"),
+    ("openrouter", "/api/v1", ""),
+]
+
+
+@posix
+@pytest.mark.parametrize(("dialect", "base", "named"), HOW, ids=[row[0] for row in HOW])
+def test_the_command_in_another_dialect(dialect: str, base: str, named: str) -> None:
+    """The base URL is the dialect's, the counters are where they always are, and what to type is said."""
+    options = ["--port", "0", "--dialect", dialect, "--itpm", "30k", "--otpm", "8k", "--slots", "4", "--queue", "inf"]
+    with subprocess.Popen([sys.executable, "-c", COMMAND, *options], stderr=subprocess.PIPE, text=True) as command:
+        assert command.stderr is not None
+        url = command.stderr.readline().split()[-1]
+        assert re.fullmatch(rf"http://127\.0\.0\.1:\d+{base}", url)
+        assert command.stderr.readline().endswith(f"--base-url {url}{named}\n")
+        stats = command.stderr.readline().split()[-1]
+        with urllib.request.urlopen(stats, timeout=10) as response:
+            assert json.load(response)["requests"] == 0
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(10) == 0
+
+
+@pytest.mark.parametrize("option", [["--dialect", "latin"], ["--queue", "-1"], ["--queue", "some"], ["--otpm", "0"]])
+def test_the_command_refuses_what_it_does_not_know(option: list[str]) -> None:
+    """Dialects are named, queues are counted or `inf`."""
+    assert CliRunner().invoke(simulate, option).exit_code == 2
+
+
 def test_the_command_refuses_other_machines() -> None:
     """Only loopback addresses are served."""
     result = CliRunner().invoke(simulate, ["--host", "0.0.0.0"])

@@ -23,6 +23,18 @@ def test_durations(seconds: float, text: str) -> None:
     assert refusals.go_duration(seconds) == text
 
 
+EXACT = [
+    (0.0, "0s"), (17.3999999995, "17.399999999s"), (0.13, "130ms"), (0.026, "26ms"), (179.56, "2m59.56s"),
+    (0.0000425, "42.5µs"), (0.7896, "789.6ms"), (23.5125, "23.5125s"), (86_400.0, "24h0m0s"), (-1.0, "0s"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("seconds", "text"), EXACT)
+def test_exact_durations(seconds: float, text: str) -> None:
+    """Groq's durations go down to the nanosecond, cut and not rounded (recorded, and from its messages)."""
+    assert refusals.exact_duration(seconds) == text
+
+
 @pytest.mark.parametrize(("wait_s", "text"), [(0.12, "1"), (1.0, "1"), (1.378, "2"), (432.0, "432")])
 def test_retry_after(wait_s: float, text: str) -> None:
     """Whole seconds, rounded up, at least one."""

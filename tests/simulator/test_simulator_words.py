@@ -191,6 +191,9 @@ BAD_SETTINGS: list[tuple[str, dict[str, Any]]] = [
     ("charges are named", {"charge": "nothing"}),
     ("latencies are read", {"latency": "soon"}),
     ("faults are read", {"faults": ("now",)}),
+    ("dialects are named", {"dialect": "latin"}),
+    ("no limit of input is None, not 0", {"itpm": 0}),
+    ("a queue is not negative", {"queue": -1}),
     ("money is not negative", {"quota_after": -1}),
 ]
 

@@ -85,7 +85,7 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpTransport]]]:
         secrets: list[str] | None = None,
     ) -> HttpTransport:
         transport = HttpTransport(
-            url_for=lambda path: base + path,
+            url_for=lambda path, model: base + path,
             headers=headers or {},
             timeout_s=timeout_s,
             proxy=proxy,

@@ -29,7 +29,7 @@ def answer(body: bytes, *headers: bytes, status: bytes = b"200 OK") -> bytes:
 async def test_body_and_headers_go_out_as_they_are(serve, connect):
     """Every byte of a body arrives, with the key and nothing of what a server said before."""
     server = await serve(OK)
-    reply = await (await connect(server.url + "/v1", headers=HEADERS)).send("/chat/completions", BODY)
+    reply = await (await connect(server.url + "/v1", headers=HEADERS)).send("/chat/completions", "m", BODY)
     assert (reply.status, reply.body, reply.trouble) == (200, b"{}", None)
     assert reply.headers["x-request-id"] == "r1"
     assert server.bodies == [BODY]
@@ -48,7 +48,7 @@ class Mocked(aiohttp.ClientResponse):
 
 async def test_through_aioresponses():
     """A mocked session sees the same call: one POST, this body, no redirects."""
-    transport = http.HttpTransport(url_for=lambda p: "http://api.test/v1" + p, headers=HEADERS, timeout_s=5)
+    transport = http.HttpTransport(url_for=lambda p, m: "http://api.test/v1" + p, headers=HEADERS, timeout_s=5)
     seen = []
 
     def callback(url, **kwargs):
@@ -60,7 +60,7 @@ async def test_through_aioresponses():
     await transport.open()
     with aioresponses() as mocked:
         mocked.post("http://api.test/v1/embeddings", callback=callback)
-        reply = await transport.send("/embeddings", BODY)
+        reply = await transport.send("/embeddings", "m", BODY)
     await transport.close()
     assert (reply.status, reply.headers["retry-after"]) == (429, "3")
     assert reply.body == b'{"error": {"message": "slow"}}'
@@ -102,11 +102,11 @@ KEY = ConnectionKey("api.test", 443, True, True, None, None, None)
 )
 async def test_every_exception_becomes_trouble(error, trouble, why):
     """Nothing that a network can do comes out as an exception, and the words can be encoded."""
-    transport = http.HttpTransport(url_for=lambda p: "https://api.test" + p, headers={}, timeout_s=5)
+    transport = http.HttpTransport(url_for=lambda p, m: "https://api.test" + p, headers={}, timeout_s=5)
     await transport.open()
     with aioresponses() as mocked:
         mocked.post("https://api.test/x", exception=error)
-        reply = await transport.send("/x", b"{}")
+        reply = await transport.send("/x", "m", b"{}")
     await transport.close()
     assert (reply.status, reply.body, reply.trouble) == (0, b"", trouble), why
     assert reply.detail
@@ -118,7 +118,7 @@ async def test_redirect_is_not_followed(serve, connect):
     other = await serve(OK)
     for status in (b"301 Moved", b"302 Found", b"307 Temporary", b"308 Permanent"):
         first = await serve(answer(b"", b"Location: " + other.url.encode() + b"/steal", status=status))
-        reply = await (await connect(first.url, headers=HEADERS)).send("/x", BODY)
+        reply = await (await connect(first.url, headers=HEADERS)).send("/x", "m", BODY)
         assert reply.status == int(status[:3])
     assert other.connections == 0
 
@@ -134,7 +134,7 @@ async def test_total_deadline_beats_a_dripping_server(serve, connect):
             await asyncio.sleep(0)
 
     server = await serve(drip)
-    reply = await (await connect(server.url, timeout_s=0.2)).send("/x", b"{}")
+    reply = await (await connect(server.url, timeout_s=0.2)).send("/x", "m", b"{}")
     assert (reply.trouble, reply.detail) == (Trouble.TIMEOUT, "no whole answer within 0.2 s")
 
 
@@ -143,7 +143,7 @@ async def test_connection_refused(connect):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    reply = await (await connect(f"http://127.0.0.1:{port}")).send("/x", b"{}")
+    reply = await (await connect(f"http://127.0.0.1:{port}")).send("/x", "m", b"{}")
     assert reply.trouble is Trouble.CONNECT
     assert f"127.0.0.1:{port}" in reply.detail
 
@@ -155,7 +155,7 @@ async def test_unknown_name(connect, monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
-    reply = await (await connect("http://no-such-host.invalid:80")).send("/x", b"{}")
+    reply = await (await connect("http://no-such-host.invalid:80")).send("/x", "m", b"{}")
     assert (reply.trouble, reply.detail) == (
         Trouble.CONNECT,
         "no connection to no-such-host.invalid:80: the name is not known",
@@ -186,7 +186,7 @@ async def test_a_broken_answer(serve, connect, sent, why):
         writer.close()
 
     server = await serve(script)
-    reply = await (await connect(server.url)).send("/x", b"{}")
+    reply = await (await connect(server.url)).send("/x", "m", b"{}")
     assert (reply.status, reply.trouble) == (0, Trouble.BROKEN), why
 
 
@@ -199,7 +199,7 @@ async def test_reset_in_the_middle_of_the_body(serve, connect):
         writer.transport.abort()
 
     server = await serve(script)
-    assert (await (await connect(server.url)).send("/x", b"{}")).trouble is Trouble.BROKEN
+    assert (await (await connect(server.url)).send("/x", "m", b"{}")).trouble is Trouble.BROKEN
 
 
 @pytest.mark.parametrize("size", [(1 << 20) - 1, (1 << 20) + 1, 5 << 20])
@@ -207,7 +207,7 @@ async def test_large_bodies_go_out_whole_and_without_a_warning(serve, connect, s
     """aiohttp warns of large bytes objects, and a warning is an error here."""
     server = await serve(OK)
     body = b'{"x":"' + b"a" * (size - 8) + b'"}'
-    assert (await (await connect(server.url, headers=HEADERS)).send("/x", body)).status == 200
+    assert (await (await connect(server.url, headers=HEADERS)).send("/x", "m", body)).status == 200
     assert server.bodies == [body]
     assert b"Content-Length: %d\r\n" % size in server.heads[0]
     assert b"Content-Type: application/json\r\n" in server.heads[0]
@@ -219,7 +219,7 @@ async def test_answers_of_every_size_arrive_whole(serve, connect, size):
     """Short answers are read at once, long ones in pieces: the same bytes."""
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
     server = await serve(answer(body))
-    assert (await (await connect(server.url)).send("/x", b"{}")).body == body
+    assert (await (await connect(server.url)).send("/x", "m", b"{}")).body == body
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3e8\r\n" + b"x" * 1000 + b"\r\n0\r\n\r\n"
@@ -238,7 +238,7 @@ async def test_a_body_over_the_cap(serve, connect, monkeypatch, sent, why):
     """A body over the cap is refused while it is read, not once it is in memory."""
     monkeypatch.setattr(http, "MOST_BODY", 1000)
     server = await serve(sent)
-    reply = await (await connect(server.url)).send("/x", b"{}")
+    reply = await (await connect(server.url)).send("/x", "m", b"{}")
     assert (reply.trouble, reply.body) == (Trouble.TOO_LARGE, b""), why
 
 
@@ -249,7 +249,7 @@ async def test_a_body_of_just_the_cap(serve, connect, monkeypatch, sent):
     """The cap itself is allowed; a compressed answer is measured and returned as what it holds."""
     monkeypatch.setattr(http, "MOST_BODY", 1000)
     server = await serve(sent)
-    assert (await (await connect(server.url)).send("/x", b"{}")).body == b"x" * 1000
+    assert (await (await connect(server.url)).send("/x", "m", b"{}")).body == b"x" * 1000
 
 
 async def test_no_cookies_are_kept(serve, connect):
@@ -257,16 +257,16 @@ async def test_no_cookies_are_kept(serve, connect):
     server = await serve(answer(b"{}", b"Set-Cookie: a=b; Path=/"))
     transport = await connect(server.url)
     for _ in range(2):
-        await transport.send("/x", b"{}")
+        await transport.send("/x", "m", b"{}")
     assert server.connections == 1, "the connection is used again"
     assert all(b"ookie" not in head for head in server.heads)
 
 
 async def test_send_before_open_is_a_mistake():
     """A transport that was never opened says so: that is a bug of the caller."""
-    transport = http.HttpTransport(url_for=lambda p: p, headers={}, timeout_s=1)
+    transport = http.HttpTransport(url_for=lambda p, m: p, headers={}, timeout_s=1)
     with pytest.raises(RuntimeError, match="not open"):
-        await transport.send("/x", b"{}")
+        await transport.send("/x", "m", b"{}")
     await transport.close()
 
 
@@ -275,7 +275,7 @@ async def test_proxy_gets_the_request_with_its_credentials(serve, connect):
     proxy = await serve(OK)
     url = proxy.url.replace("http://", "http://user:p%40ss@")
     transport = await connect("http://api.test/v1", proxy=url, headers=HEADERS)
-    assert (await transport.send("/x", BODY)).status == 200
+    assert (await transport.send("/x", "m", BODY)).status == 200
     assert proxy.heads[0].startswith(b"POST http://api.test/v1/x HTTP/1.1\r\n")
     assert b"Proxy-Authorization: Basic dXNlcjpwQHNz\r\n" in proxy.heads[0]
     assert b"Authorization: Bearer secret\r\n" in proxy.heads[0]
@@ -312,3 +312,22 @@ def test_proxy_for(monkeypatch, environment, url, proxy, why):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert http.proxy_for(url) == proxy, why
+
+
+async def test_a_url_is_made_once_for_each_path_and_model(serve, monkeypatch):
+    """And of as many models as a file has lines only so many are kept."""
+    monkeypatch.setattr(http, "_MOST_URLS", 2)
+    server = await serve(OK)
+    asked = []
+
+    def url_for(path: str, model: str) -> str:
+        asked.append((path, model))
+        return f"{server.url}/d/{model}{path}"
+
+    transport = http.HttpTransport(url_for=url_for, headers={}, timeout_s=5)
+    await transport.open()
+    for path, model in (("/x", "a"), ("/x", "b"), ("/x", "a"), ("/y", "a"), ("/y", "a")):
+        assert (await transport.send(path, model, b"{}")).status == 200
+    await transport.close()
+    assert asked == [("/x", "a"), ("/x", "b"), ("/y", "a"), ("/y", "a")]
+    assert [head.split(b" ")[1] for head in server.heads] == [b"/d/a/x", b"/d/b/x", b"/d/a/x", b"/d/a/y", b"/d/a/y"]

@@ -1,4 +1,4 @@
-"""The event loop of a run, and the one error that a group of them is about."""
+"""The event loop of a run, and the error that ended one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from batchproc.errors import BatchprocError
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """Makes the event loop: uvloop's where there is one."""
+    """What makes the fastest loop there is here; None for the standard one."""
     if sys.platform == "win32":
         return None
     try:
@@ -21,11 +21,11 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error of ours in a group, else the group's first."""
     for error in group.exceptions:
-        inner = first_of(error) if isinstance(error, BaseExceptionGroup) else error
+        inner = first_error(error) if isinstance(error, BaseExceptionGroup) else error
         if isinstance(inner, BatchprocError):
             return inner
     first = group.exceptions[0]
-    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
+    return first_error(first) if isinstance(first, BaseExceptionGroup) else first

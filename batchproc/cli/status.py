@@ -1,0 +1,61 @@
+"""`batchproc status OUTPUT`: how far a run is."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+
+import click
+
+_EPILOG = """\b
+Examples:
+  batchproc status jobs.results.jsonl
+  batchproc status jobs.results.jsonl --json | jq .waits_for
+  watch batchproc status jobs.results.jsonl                  from another terminal, while it runs
+
+Exit codes: 0 done, 3 done and some jobs failed, 5 unfinished (also while it runs), 2 there is no such file,
+6 the file was not made by a run.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("output", metavar="OUTPUT")
+@click.option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: OUTPUT + .ckpt]")
+@click.option(
+    "--prices",
+    metavar="FILE",
+    envvar="BATCHPROC_PRICES",
+    help="Price list in litellm's JSON format.  [default: a table of list prices]",
+)
+@click.option("--json", "as_json", is_flag=True, help="As one JSON document on standard output.")
+@click.option("--no-color", is_flag=True, help="No colours.")
+def status(output: str, checkpoint: str | None, prices: str | None, as_json: bool, no_color: bool) -> int:
+    """Tell how far the run that writes OUTPUT is, what it waits for, and what to type to go on.
+
+    It only looks: while the run goes on, too, from another terminal.
+    """
+    from batchproc.cli.closing import retry_typed
+    from batchproc.cli.known import identity_of_run
+    from batchproc.cli.purse import book_for, with_cost
+    from batchproc.store.look import age_s, looked
+    from batchproc.ui.console import audience
+    from batchproc.ui.jsontext import json_line
+    from batchproc.ui.status import status_text
+
+    checkpoint = checkpoint or output + ".ckpt"
+    found = looked(output, checkpoint)
+    base_url = (identity_of_run(checkpoint) or {}).get("`--base-url`") or ""
+    seen = with_cost(found.status, found.totals, book_for(prices, base_url))
+    if as_json:
+        click.echo(json_line(seen))
+    else:
+        who = audience(isatty=sys.stdout.isatty(), environ=os.environ, no_color=no_color)
+        stopped_s = age_s(seen.stopped_at) if seen.stopped_at is not None else None
+        running_s = age_s(seen.running.since) if seen.running is not None else 0.0
+        here = seen.folder is None or os.path.realpath(seen.folder) == os.path.realpath(os.getcwd())
+        typed = shlex.split(seen.command or "")
+        retry = retry_typed(typed, seen.output, seen.jobs or "-", seen.folder or os.getcwd())
+        text = status_text(seen, who.colour, running_s=running_s, stopped_s=stopped_s, here=here, retry=retry)
+        click.echo(text)
+    return seen.exit_code

@@ -1,0 +1,18 @@
+"""Standard output, for documents."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from batchproc.errors import DiskFailed
+
+
+def write_document(document: bytes) -> None:
+    """Write a document to standard output. Raises DiskFailed where it is full or closed."""
+    try:
+        sys.stdout.buffer.write(document)
+        sys.stdout.buffer.flush()
+    except OSError as e:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
+        raise DiskFailed(f"writing to standard output failed: {e.strerror or e}") from e

@@ -1,0 +1,41 @@
+"""Leaves notes in the checkpoint for `batchproc status`: which command runs, what it waits for, why it ended."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from batchproc.cli.closing import exit_code, typed, why_stopped
+from batchproc.engine.run import Ending
+from batchproc.settings import RunSettings
+from batchproc.store.checkpoint import Told
+from batchproc.store.results import ResultStore
+
+_EVERY_S = 10.0  # between notes of what it waits for, which changes all the time
+
+
+class Teller:
+    """Tells a store about its run. `command` is what was typed; what could be a secret in it is not kept."""
+
+    def __init__(self, store: ResultStore, settings: RunSettings, command: list[str]) -> None:
+        self._store = store
+        self._limit = settings.limit
+        self._command = command
+        self._why = ""
+        self._next_s = 0.0
+        jobs = settings.jobs if settings.jobs == "-" else os.path.abspath(settings.jobs)
+        store.tell(Told(time.time(), "run", jobs=jobs, folder=os.getcwd(), command=typed(command)))
+
+    def waits(self, why: str, now: float) -> None:
+        """What the run waits for at this instant of its clock; empty: nothing."""
+        if why != self._why and now >= self._next_s:
+            self._why, self._next_s = why, now + _EVERY_S
+            self._store.tell(Told(time.time(), "wait", why=why))
+
+    def ends(self, ending: Ending, signal_code: int | None) -> None:
+        """The run ends in order."""
+        code = exit_code(ending, self._store.totals, signal_code)
+        why, command = why_stopped(ending), ""
+        if self._limit is not None and ending.complete:
+            why, command = f"the trial of --limit {self._limit} is done", typed(self._command, without_limit=True)
+        self._store.tell(Told(time.time(), "stop", why=why, code=code, command=command))
