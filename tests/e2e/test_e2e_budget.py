@@ -136,7 +136,7 @@ def test_what_was_in_flight_at_a_kill_counts(
         assert done.summary()["cost_lost_usd"] > 0
 
 
-BIG = b'"prompt_tokens":  100,"completion_tokens":40,"total_tokens":140'  # as many bytes: their number is in a header
+BIG = b'"prompt_tokens":100,"completion_tokens":40,"total_tokens":140'  # as many bytes: a header says how many
 
 
 def failing(text: str) -> bool:
