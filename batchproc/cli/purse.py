@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
@@ -17,7 +17,9 @@ from batchproc.prices.book import PriceBook, vendor_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Status
 from batchproc.store.checkpoint import Totals
-from batchproc.store.opening import OpenedStore
+
+if TYPE_CHECKING:
+    from batchproc.store.opening import OpenedStore  # only the name: `status` opens nothing
 
 
 class Cost(Struct, frozen=True):

@@ -77,6 +77,9 @@ class Watch:
             self._foretell(known - done, now)
         out = min(self.stats.out.values(), default=None)
         cost = self.cost()
+        whole = None
+        if cost and known and done >= _TELLING and self._total is None:  # what is done is what it was paid for
+            whole = cost * known / done
         return Snapshot(
             elapsed_s=now - self.started,
             total=total,
@@ -100,7 +103,7 @@ class Watch:
             stopping=self.stats.stopping,
             checked=feed.checked,
             cost_usd=cost,
-            cost_whole_usd=cost * known / done if cost and known and done >= _TELLING else None,
+            cost_whole_usd=whole,
         )
 
     def _foretell(self, jobs: int, now: float) -> None:

@@ -173,6 +173,7 @@ def test_a_retry_counts_what_the_run_spent(
     status = program.run("status", output.name, "--json").summary()
     assert done.summary()["cost_usd"] == pytest.approx(status["cost_usd"])
     assert status["cost_usd"] == pytest.approx(run_cost * (20 + answered) / 20), "all answers cost the same here"
+    assert status["command"].endswith(f"--max-total-tokens {2 * int(budget)}"), "the same one would stop at once"
     again = program.run("retry", output.name, *args, "--max-total-tokens", budget)
     assert (again.code, again.summary()["requests"]) == (5, 0), "what the retry spent was forgotten"
     end = program.run("retry", output.name, *args, "--max-total-tokens", "100k")

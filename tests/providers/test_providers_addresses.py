@@ -119,7 +119,7 @@ def test_where_a_job_s_v1_goes(api, base, drops):
     ],
 )  # fmt: skip
 def test_usage_of_anthropic(usage, expected):
-    """What was written to the cache and read from it is input too, what was read at its own price; a total has them already."""
+    """What was written to the cache and read from it is input too; where a total is given it has them already."""
     body = b'{"id":"msg_1","type":"message","content":[],"usage":%s}' % usage
     answer = provider_for("anthropic", "https://api.anthropic.com", "k", {}, {}).read(
         "/messages", Reply(200, {"request-id": "req_1"}, body), 0.0
