@@ -39,6 +39,8 @@ class Snapshot(Struct, frozen=True):
     outage_s: float | None  # how long the server has been out
     stopping: str  # why the run ends early; empty if it does not
     checked: int | None = None  # lines of the input compared so far, while a resume checks them
+    cost_usd: float | None = None  # so far, over all runs; None where no price is known
+    cost_whole_usd: float | None = None  # of all jobs, if the others cost as much
 
     @property
     def done(self) -> int:
@@ -79,6 +81,9 @@ class Summary(Struct, frozen=True):
     next_command: str | None  # what to type next
     error: str | None = None  # for an `error:` line
     hint: str | None = None
+    cost_usd: float | None = None  # of all answers, also those of earlier runs; None where no price is known
+    cost_lost_usd: float | None = None  # the most that attempts without an answer may have cost besides (budgets only)
+    unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`
 
 
 class Holder(Struct, frozen=True):
@@ -130,3 +135,6 @@ class Status(Struct, frozen=True):
     jobs: str | None  # the input
     folder: str | None  # where `command` was typed
     command: str | None  # what to type to go on
+    cost_usd: float | None = None  # of all answers; None where no price is known
+    cost_lost_usd: float | None = None  # the most that attempts without an answer may have cost besides (budgets only)
+    unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`

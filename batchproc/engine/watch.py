@@ -14,6 +14,8 @@ from batchproc.events import Event, JobEnded, Note
 from batchproc.ports import Ledger
 from batchproc.snapshot import ModelRate, Snapshot
 
+_TELLING = 20  # jobs after which their cost says something of the others'
+
 
 class Watch:
     """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known.
@@ -39,6 +41,7 @@ class Watch:
         self.stats = Stats()
         self.resumed = ledger.totals.succeeded + ledger.totals.failed
         self.started = now
+        self.cost: Callable[[], float | None] = lambda: None  # USD so far
         self._scheduler = scheduler
         self._pool = pool
         self._feed = feed
@@ -73,6 +76,10 @@ class Watch:
         if known is not None and known > done:
             self._foretell(known - done, now)
         out = min(self.stats.out.values(), default=None)
+        cost = self.cost()
+        whole = None
+        if cost and known and done >= _TELLING and self._total is None:  # what is done is what it was paid for
+            whole = cost * known / done
         return Snapshot(
             elapsed_s=now - self.started,
             total=total,
@@ -95,6 +102,8 @@ class Watch:
             outage_s=now - out if out is not None else None,
             stopping=self.stats.stopping,
             checked=feed.checked,
+            cost_usd=cost,
+            cost_whole_usd=whole,
         )
 
     def _foretell(self, jobs: int, now: float) -> None:
