@@ -30,7 +30,7 @@ _EARLY = 0.5  # share of the limit below which a refusal shows that the limit is
 _SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
 _LONG_S = 3600.0  # a window this long is not paced: what is left of a day may be sent at once
 _SHORT_S = 1.5  # a bucket of a second's worth holds less than this much
-_MARGIN_S = 0.05  # what a sliding window begins with: two requests do not take equally long to the server
+_MARGIN_S = 0.05  # to begin with: two requests do not take equally long to the server
 _MOST_MARGIN_S = 1.0
 _WINDOWS = frozenset({Kind.FIXED, Kind.SLIDING})
 __all__ = ["CapacityTracker", "Kind", "Stamp"]
@@ -62,6 +62,8 @@ class CapacityTracker:
         self.kind = Kind.UNKNOWN if self._adapts else Kind.PACED
         self._total = self._under_way = 0.0
         self._outer = Bucket(self.limit, self.rate, now - window_s if self._long else now)
+        if self._adapts:
+            self._outer.margin_s = _MARGIN_S
         self._burst = Bucket(self._most_at_once(burst_s or 1.0), self.rate, now)
         self._sliding = Sliding(self.limit, window_s)
         self._sliding.margin_s = _MARGIN_S

@@ -182,8 +182,8 @@ class Fixed:
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 if now."""
-        if min(amount, self.limit) > self.left(now) + 1e-9:
-            return self.ends + self.margin_s - now
+        if min(amount, self.limit) > self.left(now) + 1e-9 or now > self.ends:
+            return max(0.0, self.ends + self.margin_s - now)
         opening_s = self._opened + _OPENS_S - now
         return opening_s if opening_s > 0 and self.used > self.limit * _FIRST else 0.0
 
