@@ -115,7 +115,9 @@ def main() -> None:
         stages()
         return
     whos = ["batchproc", "stock", "tuned"]
-    compare(whos, given.levels, given.jobs or (5000 if given.quick else 20_000), given.rounds or (2 if given.quick else 5))
+    compare(
+        whos, given.levels, given.jobs or (5000 if given.quick else 20_000), given.rounds or (2 if given.quick else 5)
+    )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import os
 import re
@@ -10,14 +9,13 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 
 import aiohttp
-from aiohttp.streams import StreamReader
 from multidict import CIMultiDict
 from yarl import URL
 
 from batchproc.model import Reply, Trouble
 from batchproc.wire import quick
+from batchproc.wire.body import MOST_BODY, read_body
 
-MOST_BODY = 256 << 20  # bytes, after decompression
 _MOST_HEADER = 64 << 10
 _SHORTEST_SECRET = 8  # a shorter one (`EMPTY`, `none`) is a word that answers may contain
 _SURELY_SECRET = 20  # so long a one is masked in an answer too, not only in an error
@@ -67,8 +65,7 @@ class HttpTransport:
             max_field_size=_MOST_HEADER,
         )
         if self._proxy is None:
-            connect_s = min(30.0, self._timeout_s)
-            self._quick = quick.Connections(self._session, most_line=_MOST_HEADER, connect_s=connect_s)
+            self._quick = quick.Connections(self._session, most_line=_MOST_HEADER, timeout_s=self._timeout_s)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -86,7 +83,7 @@ class HttpTransport:
             if len(body) <= quick.MOST_BODY and self._quick is not None and self._quick.wanted():
                 route = self._routes.get(url) or self._new_route(url, self._quick)
                 if route is not None:
-                    return await self._sent_quickly(self._quick, route, body)
+                    return self._reply(*await self._quick.ask(route, body))
             return await self._sent(self._session, url, body)
         except aiohttp.ServerTimeoutError as e:
             if isinstance(e, aiohttp.ConnectionTimeoutError):
@@ -104,24 +101,10 @@ class HttpTransport:
     async def _sent(self, session: aiohttp.ClientSession, url: URL, body: bytes) -> Reply:
         data: bytes | io.BytesIO = body if len(body) <= _MOST_BYTES else io.BytesIO(body)
         async with session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
-            answer = await _read(response.content, response.content_length, response.headers)
+            answer = await read_body(response.content, response.headers)
             if answer is None:
                 response.close()
             return self._reply(response.status, response.headers, answer)
-
-    async def _sent_quickly(self, connections: quick.Connections, route: quick.Route, body: bytes) -> Reply:
-        async with asyncio.timeout(self._timeout_s):
-            connection, message, payload = await connections.post(route, body)
-            try:
-                answer = await _read(payload, quick.length_of(message.headers), message.headers)
-            except BaseException:
-                connection.close()
-                raise
-        if answer is None:
-            connection.close()
-        else:
-            connections.keep(route, connection)
-        return self._reply(message.code, message.headers, answer)
 
     def _reply(self, status: int, said: Mapping[str, str], answer: bytes | None) -> Reply:
         if answer is None:
@@ -155,23 +138,6 @@ class HttpTransport:
                 if word in value:
                     headers[name] = value.replace(word, _MASK.decode())
         return headers
-
-
-async def _read(content: StreamReader, length: int | None, headers: Mapping[str, str]) -> bytes | None:
-    """The body, decompressed; None if it is over the cap."""
-    if length is not None and "Content-Encoding" not in headers:
-        if length > MOST_BODY:
-            return None
-        if length < 1 << 20:
-            return await content.read()
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in content.iter_any():
-        chunks.append(chunk)
-        size += len(chunk)
-        if size > MOST_BODY:
-            return None
-    return b"".join(chunks)
 
 
 def proxy_for(url: str) -> str | None:

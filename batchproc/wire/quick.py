@@ -11,7 +11,6 @@ Not for all: `route` gives None for what should go the ordinary way.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, cast
@@ -20,6 +19,8 @@ import aiohttp
 from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
+
+from batchproc.wire.body import read_body
 
 MOST_BODY = 64 << 10  # bytes; the socket takes so much at once
 _KEPT_S = 30.0
@@ -41,16 +42,19 @@ class Route:
 class Connections:
     """Posts over connections of its own, made by the session's connector.
 
-    `most_line` is the longest header line, in bytes; `connect_s` how long connecting may take.
+    `most_line` is the longest header line, in bytes; `timeout_s` how long one attempt may take as a whole.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, *, most_line: int, connect_s: float) -> None:
+    def __init__(self, session: aiohttp.ClientSession, *, most_line: int, timeout_s: float) -> None:
         self._session = session
+        self._timeout_s = timeout_s
         self._connector = cast(aiohttp.BaseConnector, session.connector)
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
+        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(30.0, timeout_s))
         self._most_line = most_line
         self._idle: dict[tuple[Any, ...], deque[tuple[Any, float]]] = {}
         self._loop = asyncio.get_running_loop()
+        self._under_way: dict[Any, float] = {}  # connection → until when, the oldest first: one timer does for all
+        self._timer: asyncio.TimerHandle | None = None
 
     @staticmethod
     def wanted() -> bool:
@@ -73,71 +77,82 @@ class Connections:
         except (TypeError, AttributeError):  # another aiohttp than is known here
             return None
 
-    async def post(self, route: Route, body: bytes) -> tuple[Any, Any, Any]:
-        """Send, and wait for the head of the answer: connection, message and payload.
+    async def ask(self, route: Route, body: bytes) -> tuple[int, Mapping[str, str], bytes | None]:
+        """Send a body and read the answer: status, headers, and body (None: it is over the cap).
 
-        Give the connection to `keep` when the payload is read, else close it. Raises what aiohttp raises.
+        Raises what aiohttp raises, and TimeoutError.
         """
-        connection = self._kept(route) or await self._connect(route)
+        until = self._loop.time() + self._timeout_s
+        connection = self._kept(route) or await self._connect(route, until)
+        self._under_way[connection] = until
+        if self._timer is None:
+            self._timer = self._loop.call_at(until, self._look)
         try:
             connection.transport.write(b"%b%d\r\n\r\n%b" % (route.head, len(body), body))
             while True:
                 message, payload = await connection.protocol.read()
                 if message.code >= 200 or message.code == 101:
-                    return connection, message, payload
-        except HttpProcessingError as e:
+                    break
+            answer = await read_body(payload, message.headers)
+        except BaseException as e:
             connection.close()
-            raise aiohttp.ClientResponseError(
-                route.request.request_info, (), status=e.code, message=e.message, headers=e.headers
-            ) from e
-        except aiohttp.EofStream as e:
-            connection.close()
-            raise aiohttp.ServerDisconnectedError from e
-        except BaseException:
-            connection.close()
+            if connection not in self._under_way:
+                raise TimeoutError from e
+            if isinstance(e, HttpProcessingError):
+                info = route.request.request_info
+                raise aiohttp.ClientResponseError(info, (), status=e.code, message=e.message, headers=e.headers) from e
+            if isinstance(e, aiohttp.EofStream):
+                raise aiohttp.ServerDisconnectedError from e
             raise
+        finally:
+            self._under_way.pop(connection, None)
+        protocol = connection.protocol
+        if answer is None or protocol is None or protocol.should_close or connection.closed:
+            connection.close()
+        else:
+            route.idle.append((connection, self._loop.time()))
+        return message.code, message.headers, answer
+
+    def _look(self) -> None:
+        """End what has been under way for too long; those that began first come first."""
+        self._timer = None
+        now = self._loop.time()
+        for connection, until in list(self._under_way.items()):
+            if until > now:
+                self._timer = self._loop.call_at(until, self._look)
+                return
+            del self._under_way[connection]
+            if connection.transport is not None:
+                connection.transport.abort()
 
     def _kept(self, route: Route) -> Any:
+        now = self._loop.time()
         while route.idle:
             connection, since = route.idle.popleft()
-            if not connection.closed and not connection.protocol.should_close and time.monotonic() - since < _KEPT_S:
+            if not connection.closed and not connection.protocol.should_close and now - since < _KEPT_S:
                 return connection
             connection.close()
         return None
 
-    async def _connect(self, route: Route) -> Any:
-        try:
-            connection = await self._connector.connect(route.request, [], self._timeout)
-        except TimeoutError as e:
-            raise aiohttp.ConnectionTimeoutError from e
+    async def _connect(self, route: Route, until: float) -> Any:
+        async with asyncio.timeout_at(until):
+            try:
+                connection = await self._connector.connect(route.request, [], self._timeout)
+            except TimeoutError as e:
+                raise aiohttp.ConnectionTimeoutError from e
         protocol = connection.protocol
         if protocol is None or protocol.transport is None:
             connection.close()
             raise aiohttp.ServerDisconnectedError
-        protocol.set_response_params(
-            read_until_eof=True,
-            max_line_size=self._most_line,
-            max_field_size=self._most_line,
-        )
+        most = self._most_line
+        protocol.set_response_params(read_until_eof=True, max_line_size=most, max_field_size=most)
         return connection
-
-    def keep(self, route: Route, connection: Any) -> None:
-        """The answer was read to its end: the connection may be used again, if both sides want that."""
-        protocol = connection.protocol
-        if protocol is None or protocol.should_close or connection.closed:
-            connection.close()
-            return
-        route.idle.append((connection, time.monotonic()))
 
     def close(self) -> None:
         """Close what is kept."""
+        if self._timer is not None:
+            self._timer.cancel()
         for idle in self._idle.values():
             for connection, _ in idle:
                 connection.close()
         self._idle.clear()
-
-
-def length_of(headers: Mapping[str, str]) -> int | None:
-    """The length that a head announces, if it does."""
-    said = headers.get("Content-Length", "")
-    return int(said) if said.isdecimal() else None

@@ -14,6 +14,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from aioresponses import CallbackResult, aioresponses
 
 from batchproc.model import Trouble
+from batchproc.wire import body as body_reader
 from batchproc.wire import http
 
 BODY = '{"b":1,  "a":1.0e0,"t":"\\ud800 é\u2028"}'.encode()
@@ -236,7 +237,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3e8\r\n" 
 )
 async def test_a_body_over_the_cap(serve, connect, monkeypatch, sent, why):
     """A body over the cap is refused while it is read, not once it is in memory."""
-    monkeypatch.setattr(http, "MOST_BODY", 1000)
+    monkeypatch.setattr(body_reader, "MOST_BODY", 1000)
     server = await serve(sent)
     reply = await (await connect(server.url)).send("/x", "m", b"{}")
     assert (reply.trouble, reply.body) == (Trouble.TOO_LARGE, b""), why
@@ -247,7 +248,7 @@ async def test_a_body_over_the_cap(serve, connect, monkeypatch, sent, why):
 )
 async def test_a_body_of_just_the_cap(serve, connect, monkeypatch, sent):
     """The cap itself is allowed; a compressed answer is measured and returned as what it holds."""
-    monkeypatch.setattr(http, "MOST_BODY", 1000)
+    monkeypatch.setattr(body_reader, "MOST_BODY", 1000)
     server = await serve(sent)
     assert (await (await connect(server.url)).send("/x", "m", b"{}")).body == b"x" * 1000
 
