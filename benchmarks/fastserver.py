@@ -1,4 +1,4 @@
-"""A server that answers at once, much faster than any Python client asks: nginx, or where it is missing a bare protocol.
+"""A server that answers at once, faster than any Python client asks: nginx, or where it is missing a bare protocol.
 
 Not a provider: it enforces nothing, and says the same to everyone. Chat answer, usage and rate-limit headers as
 OpenAI sends them. Used by the benchmarks of the client's own cost.

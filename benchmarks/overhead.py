@@ -75,7 +75,8 @@ def compare(whos: list[str], levels: list[int], jobs: int, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder, serving() as (url, server):
         many, few = write_jobs(Path(folder, "many.jsonl"), jobs), write_jobs(Path(folder, "few.jsonl"), FEW)
         print(f"{machine()}; server: {server}; {jobs:,} jobs, best of {rounds}")
-        print(f"{'in flight':>9}  {'client':<12}{'per s':>8}{'CPU µs':>8}   {'rate ÷ ' + whos[1]:>14}  CPU ÷ {whos[1]}")
+        ratios = "".join(f"{'rate ÷ ' + who:>15}{'CPU ÷ ' + who:>15}" for who in whos[1:])
+        print(f"{'in flight':>9}  {'client':<12}{'per s':>8}{'CPU µs':>8}{ratios}")
         for level in levels:
             walls: dict[str, list[float]] = {who: [] for who in whos}
             cpus: dict[str, list[float]] = {who: [] for who in whos}
@@ -92,13 +93,10 @@ def compare(whos: list[str], levels: list[int], jobs: int, rounds: int) -> None:
                 each[who] = (min(walls[who]) - start_s) / (jobs - FEW), (min(cpus[who]) - start_cpu) / (jobs - FEW)
             for who in whos:
                 wall_s, cpu_s = each[who]
-                ratios = [f"{each[other][0] / wall_s:.2f}" for other in whos[1:]]
-                cpu_ratios = [f"{cpu_s / each[other][1]:.2f}" for other in whos[1:]]
-                print(
-                    f"{level:>9}  {who:<12}{1 / wall_s:>8.0f}{cpu_s * 1e6:>8.0f}   rate ÷ {', '.join(whos[1:])}: "
-                    f"{', '.join(ratios)}   CPU: {', '.join(cpu_ratios)}",
-                    flush=True,
-                )
+                row = f"{level:>9}  {who:<12}{1 / wall_s:>8.0f}{cpu_s * 1e6:>8.0f}"
+                for other in whos[1:]:
+                    row += f"{each[other][0] / wall_s:>15.2f}{cpu_s / each[other][1]:>15.2f}"
+                print(row, flush=True)
 
 
 def main() -> None:

@@ -176,8 +176,9 @@ class Run:
     ) -> Summary:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        weigher = Weigher(exact=settings.limits_tokens)
-        await self._warm_up(weigher, parser, first)
+        weigher = Weigher(exact=settings.limits_tokens, first_most=settings.least_tokens_a_second)
+        if settings.provider == "simulated":
+            await self._warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
         provider = provider_for(settings.provider, base_url, self._key, self._headers, os.environ)
         transport = HttpTransport(
