@@ -75,10 +75,10 @@ http {{
 
 
 class _Bare(asyncio.Protocol):
-    """Reads requests by their Content-Length, writes the prepared answer."""
+    """Reads requests by their Content-Length, writes the prepared answer; `answer` decides when."""
 
-    def __init__(self, said: bytes, delay_s: Callable[[bytes], float]) -> None:
-        self._said, self._delay_s, self._data = said, delay_s, b""
+    def __init__(self, said: bytes, answer: Callable[[bytes, Callable[[], None]], None]) -> None:
+        self._said, self._answer, self._data = said, answer, b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -92,31 +92,35 @@ class _Bare(asyncio.Protocol):
             if len(self._data) < end + 4 + size:
                 return
             body, self._data = self._data[end + 4 : end + 4 + size], self._data[end + 4 + size :]
-            wait_s = self._delay_s(body)
-            if wait_s:
-                asyncio.get_running_loop().call_later(wait_s, self._write)
-            else:
-                self._write()
+            self._answer(body, self._write)
 
     def _write(self) -> None:
         if not self._transport.is_closing():
             self._transport.write(self._said)  # type: ignore[attr-defined]
 
 
-def _serve(port: int, chars: int, held_s: float) -> None:
-    """The bare protocol on uvloop. A body with `held-back` in it is answered `held_s` late."""
+def _serve(port: int, chars: int, held_for: int) -> None:
+    """The bare protocol on uvloop. A body with `held-back` in it is answered after so many others."""
     import uvloop
 
     body = answer(chars).encode()
     head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
     said = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{head}\r\n".encode()
+    left, held = held_for, list[Callable[[], None]]()
+
+    def answered(sent: bytes, write: Callable[[], None]) -> None:
+        nonlocal left
+        if held_for and b"held-back" in sent:
+            held.append(write)
+        else:
+            left -= 1
+            write()
+        while left <= 0 and held:
+            held.pop()()
 
     async def main() -> None:
-        def delay_s(sent: bytes) -> float:
-            return held_s if held_s and b"held-back" in sent else 0.0
-
         server = await asyncio.get_running_loop().create_server(
-            lambda: _Bare(said + body, delay_s), "127.0.0.1", port, backlog=8192
+            lambda: _Bare(said + body, answered), "127.0.0.1", port, backlog=8192
         )
         await server.serve_forever()
 
@@ -124,13 +128,13 @@ def _serve(port: int, chars: int, held_s: float) -> None:
 
 
 @contextlib.contextmanager
-def serving(chars: int = 120, *, held_s: float = 0.0, bare: bool = False) -> Iterator[tuple[str, str]]:
-    """Run the server; yields its base URL and what it is. `held_s` needs the bare one."""
+def serving(chars: int = 120, *, held_for: int = 0, bare: bool = False) -> Iterator[tuple[str, str]]:
+    """Run the server; yields its base URL and what it is. `held_for` needs the bare one."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        if held_s or bare or shutil.which("nginx") is None:
+        if held_for or bare or chars > 2000 or shutil.which("nginx") is None:  # nginx takes 4 kB of text
             what = "a bare asyncio protocol on uvloop"
-            command = [sys.executable, __file__, str(port), str(chars), str(held_s)]
+            command = [sys.executable, __file__, str(port), str(chars), str(held_for)]
         else:
             what = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.split()[-1]
             command = _nginx(folder, port, chars)
@@ -144,4 +148,4 @@ def serving(chars: int = 120, *, held_s: float = 0.0, bare: bool = False) -> Ite
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+    _serve(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
