@@ -2,9 +2,10 @@
 
 Kept out of CI. Install the peers into any environment and name its Python:
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install openai aiolimiter openlimit aiohttp
+    python -m venv /tmp/peers && /tmp/peers/bin/pip install openai aiolimiter aiohttp
     python peers.py --python /tmp/peers/bin/python [--quick]
 
+(openlimit 0.3.0 was looked at too: it downloads rank files when it is imported, so it cannot run without a network.)
 None of them keeps a checkpoint, and none writes in order; limits are far above what is reached. The figures are those
 of overhead.py: a run of N jobs less a run of a few, best of several, 200 in flight.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -40,25 +40,6 @@ async def openai_aiolimiter(jobs: str, url: str, in_flight: int, out: str) -> No
                 file.write(json.dumps({"custom_id": job["custom_id"], "response": answer.to_dict()}) + "\n")
 
         await asyncio.gather(*(one(json.loads(line)) for line in lines))
-
-
-async def aiohttp_openlimit(jobs: str, url: str, in_flight: int, out: str) -> None:
-    """aiohttp, a semaphore, and openlimit, which keeps requests and tokens per minute."""
-    import aiohttp
-    from openlimit import ChatRateLimiter
-
-    limiter, places = ChatRateLimiter(request_limit=RPM, token_limit=TPM), asyncio.Semaphore(in_flight)
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, headers={"Authorization": "Bearer none"}) as session:
-        with open(jobs) as lines, open(out, "w") as file:
-
-            async def one(job: dict[str, Any]) -> None:
-                async with places, limiter.limit(**job["body"]):
-                    async with session.post(url + "/chat/completions", json=job["body"]) as response:
-                        answer = await response.json()
-                    file.write(json.dumps({"custom_id": job["custom_id"], "response": answer}) + "\n")
-
-            await asyncio.gather(*(one(json.loads(line)) for line in lines))
 
 
 async def cookbook(jobs: str, url: str, in_flight: int, out: str) -> None:
@@ -105,7 +86,6 @@ async def cookbook(jobs: str, url: str, in_flight: int, out: str) -> None:
 
 PEERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "openai + aiolimiter": (openai_aiolimiter, ("openai", "aiolimiter")),
-    "aiohttp + openlimit": (aiohttp_openlimit, ("aiohttp", "openlimit")),
     "cookbook pattern": (cookbook, ("aiohttp",)),
 }
 
@@ -116,12 +96,7 @@ def compare(python: str, jobs: int, rounds: int, in_flight: int) -> None:
     from machine import machine
     from overhead import FEW, command, measure, write_jobs
 
-    from batchproc.tokens.encodings import read_ranks
-
     with tempfile.TemporaryDirectory() as folder, serving() as (url, server):
-        # openlimit has tiktoken download its ranks when it is imported; here they come from our package.
-        os.environ["TIKTOKEN_CACHE_DIR"] = folder
-        Path(folder, "9b5ad71b2ce5302211f9c61530b329a4922fc6a4").write_bytes(read_ranks("cl100k_base"))
         many, few = write_jobs(Path(folder, "many.jsonl"), jobs), write_jobs(Path(folder, "few.jsonl"), FEW)
         out = f"{folder}/results.jsonl"
 
