@@ -144,6 +144,14 @@ class Weigher(Protocol):
 
     exact: bool
 
+    def preload(self, model: str) -> None:
+        """Load what counting needs for this model; may take a moment."""
+        ...
+
+    def at_most(self, path: str, body: bytes) -> tuple[int, int, int | None, int] | None:
+        """What a body weighs at most, at once; None where `weigh` is as quick, or no bound is known."""
+        ...
+
     def count_exactly(self, model: str) -> None:
         """Count from now on, beginning with this model; may take a moment."""
         ...

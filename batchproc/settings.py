@@ -82,6 +82,12 @@ class RunSettings(Struct, frozen=True):
         """Whether any model has a limit of tokens."""
         return self.limits.of_tokens or any(limits.of_tokens for limits in self.models.values())
 
+    @property
+    def least_tokens_a_second(self) -> int:
+        """A second's worth of the lowest limit of input tokens per minute that is set; 0 if there is none."""
+        all_limits = [self.limits, *self.models.values()]
+        return min((n for one in all_limits for n in (one.tpm, one.itpm) if n is not None), default=0) // 60
+
     def identity(self) -> dict[str, str | None]:
         """The settings that change what is asked; a resume must have the same."""
         base = "simulated" if self.provider == "simulated" else self.base_url

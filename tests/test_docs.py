@@ -141,3 +141,13 @@ def test_default_output_names() -> None:
         "jobs.gz": "jobs.results.jsonl",
     }.items():
         assert default_output(jobs) == output
+
+
+def test_the_list_of_commands_says_what_each_says_of_itself():
+    """`--help` does not import the commands: what it says of them is written down twice, and must be the same."""
+    import importlib
+
+    from batchproc.cli.main import _COMMANDS, _SAY
+
+    own = {name: getattr(importlib.import_module(module), name).help for name, module in _COMMANDS.items()}
+    assert {name: text.split("\n\n")[0].replace("\n", " ") for name, text in own.items()} == _SAY

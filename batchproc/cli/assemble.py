@@ -75,7 +75,8 @@ class Run:
         self._progress = progress
         self._command = command
         self._purse = Purse(settings)
-        self._weigher = Weigher(exact=settings.limits_tokens or bool(self._purse.terms))
+        exact = settings.limits_tokens or bool(self._purse.terms)
+        self._weigher = Weigher(exact, first_most=settings.least_tokens_a_second)
         self._beat_at = 0.0
 
     def execute(self) -> Summary:
@@ -182,7 +183,7 @@ class Run:
         settings = self._settings
         loop = asyncio.get_running_loop()
         weigher = self._weigher
-        await warm_up(weigher, parser, first)
+        await warm_up(weigher, parser, first, settings.provider)
         base_url = await asyncio.to_thread(self._base_url)
         provider = provider_for(settings.provider, base_url, self._key, self._headers, os.environ)
         transport = HttpTransport(

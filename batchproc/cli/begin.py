@@ -7,6 +7,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,6 @@ from batchproc.cli.closing import done_before
 from batchproc.cli.stdout import write_document
 from batchproc.errors import UsageError
 from batchproc.settings import Limits, RunSettings
-from batchproc.simulator.embedded import Embedded
-from batchproc.simulator.settings import SimulatorSettings
 from batchproc.snapshot import Status
 from batchproc.store.adopt import adopt
 from batchproc.store.input import check_input
@@ -27,6 +26,10 @@ from batchproc.store.recover import has_lines
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for
 from batchproc.ui.summary import print_summary, summary_json
+
+if TYPE_CHECKING:
+    from batchproc.simulator.embedded import Embedded
+    from batchproc.simulator.settings import SimulatorSettings
 
 
 def begin(
@@ -139,17 +142,23 @@ def _check_files(settings: RunSettings) -> None:
 def _embedded(settings: RunSettings) -> Embedded | None:
     if settings.provider != "simulated":
         return None
+    from batchproc.simulator.embedded import Embedded
+
     return Embedded(embedded_settings(settings))
 
 
 def embedded_settings(settings: RunSettings) -> SimulatorSettings:
     """An embedded provider that enforces the limits of this run, on any free port."""
+    from batchproc.simulator.settings import SimulatorSettings
+
     by_model = {name: _enforced(limits) for name, limits in settings.models.items()}
     return SimulatorSettings(port=0, **_enforced(settings.limits), by_model=by_model)  # type: ignore[arg-type]
 
 
 def _enforced(limits: Limits) -> dict[str, int]:
     """What is limited, of that which the embedded provider can limit."""
+    from batchproc.simulator.settings import SimulatorSettings
+
     known = {f.name for f in dataclasses.fields(SimulatorSettings)}
     return {f: v for f in limits.__struct_fields__ if f in known and (v := getattr(limits, f)) is not None}
 

@@ -54,11 +54,11 @@ def _guess(first: list[RawLine]) -> str:
     return ""
 
 
-async def warm_up(weigher: Weigher, parser: Parser, first: list[RawLine]) -> None:
+async def warm_up(weigher: Weigher, parser: Parser, first: list[RawLine], provider: str) -> None:
     """Load the ranks for the first job's model while an embedded provider starts."""
     import asyncio
 
-    for raw in first[:1]:
+    for raw in first[:1] if provider == "simulated" else ():
         model = getattr(parser.parse(raw), "model", None)
         if model:
             await asyncio.to_thread(weigher.preload, model)

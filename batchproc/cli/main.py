@@ -22,6 +22,18 @@ _COMMANDS = {
     "completion": "batchproc.cli.completion",
 }
 
+# The beginnings of their help, so that `--help` need not import them.
+_SAY = {
+    "run": "Send every job in JOBS under the limits; the results come in input order.",
+    "check": "Say what is in JOBS: bad lines, duplicates, tokens, the time at these limits, the cost. Nothing is sent.",
+    "status": "Tell how far the run that writes OUTPUT is, what it waits for, and what to type to go on.",
+    "retry": "Send the failed lines of OUTPUT again; lines with an answer stay byte for byte.",
+    "finish": "Close the run that writes OUTPUT: every job without a result becomes a failed line with the code "
+    "`not_run`.",
+    "simulate": "Serve a simulated provider on loopback until interrupted.",
+    "completion": 'Print the completion script of a shell, for example for `eval "$(batchproc completion bash)"`.',
+}
+
 _EPILOG = """\b
 Examples:
   batchproc check jobs.jsonl                      what is in it, how long it takes, what it costs
@@ -45,6 +57,13 @@ class Lazy(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(module), cmd_name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of subcommands, without importing them."""
+        short = {name: click.Command(name, help=_SAY[name]) for name in _COMMANDS}
+        limit = formatter.width - 6 - max(map(len, short))
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit)) for name, command in short.items()])
 
 
 @click.command(

@@ -39,7 +39,7 @@ class Policy(Struct, frozen=True):
 
 _HELD_S = 2.0
 _LONG_S = 60.0  # a wait for a limit per day that the user is told of
-_LOOKS_AT_ONCE, _LOOKS_PER_S = 2000.0, 500.0  # answers whose headers are read
+_LOOKS_AT_ONCE, _LOOKS_PER_S = 600.0, 100.0  # answers whose headers are read
 
 
 class ModelQueue:

@@ -30,6 +30,7 @@ _MOST_BYTES = 64 << 20
 _MOST_IN_LANE = 1000
 _REFILL = 250  # taken from a shelf at a time
 _POSITION_EVERY = 256
+_HEAD_START_S = 0.03
 
 HINT = "put the old input back to go on, or start over with `--fresh` (the old files are renamed, not deleted)"
 
@@ -102,6 +103,7 @@ class Feed:
         self._pool = pool
         self._limit = limit
         self._mean_bytes = 0.0
+        self._begun = False  # the first job was submitted
         self._new_shelf = shelf
         self._shelves: dict[tuple[str, str], Shelf] = {}
 
@@ -203,6 +205,10 @@ class Feed:
         return self._scheduler.model(model).held(asyncio.get_running_loop().time())
 
     async def _submit(self, job: Job) -> None:
+        if not self._begun:
+            self._begun = True
+            if await self._head_start(job):
+                return
         if not self._weigher.exact and self._scheduler.counts_tokens(job.model):  # learnt from the server
             await asyncio.to_thread(self._weigher.count_exactly, job.model)
         if len(job.body) > _LONG:
@@ -211,6 +217,23 @@ class Feed:
             tokens, limiter, cap, n = self._weigher.weigh(job.path, job.model, job.body)
         job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap, choices=n)
         self._scheduler.submit(job, self._earlier.sent.get(job.index, 0))
+
+    async def _head_start(self, job: Job) -> bool:
+        """Send the first job by what it weighs at most, and load what counting needs while it is under way.
+
+        Its answer is what the others wait for: how many may be in flight is not known before. Loading holds the
+        interpreter's lock, so the request has to be out by then.
+        """
+        weighed = self._weigher.at_most(job.path, job.body)
+        if weighed is None:
+            return False
+        tokens, limiter, cap, n = weighed
+        job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap, choices=n)
+        self._scheduler.submit(job, self._earlier.sent.get(job.index, 0))
+        self._pool.pump()
+        await asyncio.sleep(_HEAD_START_S)
+        await asyncio.to_thread(self._weigher.preload, job.model)
+        return True
 
     def close(self) -> None:
         """Drop what was put aside."""

@@ -85,9 +85,15 @@ def load(name: EncodingName) -> Encoding:
     return encoding
 
 
+def loaded() -> bool:
+    """Whether an encoding is loaded."""
+    return bool(_loaded)
+
+
 def _build(name: EncodingName) -> Encoding:
-    import base64
     import hashlib
+    from binascii import a2b_base64
+    from itertools import count
 
     import tiktoken
 
@@ -95,7 +101,8 @@ def _build(name: EncodingName) -> Encoding:
     data = read_ranks(name)
     if hashlib.sha256(data).hexdigest() != recipe.sha256:
         raise _damaged(name)
-    ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, data.splitlines())}
+    # The ranks in the file, of which the checksum tells that it is the one we know, are 0, 1, 2, …
+    ranks = dict(zip(map(a2b_base64, data.split()[::2]), count(), strict=False))
     return tiktoken.Encoding(name, pat_str=recipe.pat_str, mergeable_ranks=ranks, special_tokens=recipe.special_tokens)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from batchproc.tokens.body import read
 from batchproc.tokens.count import by_bytes, count_body, rule_for
+from batchproc.tokens.encodings import loaded
 from batchproc.tokens.limiter import limiter_tokens
 from batchproc.tokens.output import choices, output_cap
 
@@ -29,10 +30,13 @@ class Weigher:
 
     With `exact=False` every body weighs ceil(bytes / 4), without a look inside and without a cap: for runs
     without a token limit, where nothing reads the weight. Those are not fallbacks.
+
+    `first_most`: a body of so many bytes at most may go out before the ranks are loaded, see `at_most`.
     """
 
-    def __init__(self, exact: bool) -> None:
+    def __init__(self, exact: bool, *, first_most: int = 0) -> None:
         self.exact = exact
+        self._first_most = first_most
         self.fallbacks = 0
 
     def preload(self, model: str) -> None:
@@ -42,6 +46,19 @@ class Weigher:
         """
         if self.exact:
             rule_for(model)
+
+    def at_most(self, path: str, body: bytes) -> Weighed | None:
+        """More than a small body can weigh; None where the ranks are loaded anyway, or no bound is known.
+
+        No token is less than a byte, and what our rules add for a message or a tool is less than its JSON takes.
+        Not so images, which weigh hundreds of tokens in a few bytes.
+        """
+        if not self.exact or len(body) > self._first_most or loaded() or b"image" in body:
+            return None
+        parsed = read(body)
+        if parsed is None:
+            return None
+        return Weighed(len(body), limiter_tokens(path, parsed), output_cap(path, parsed), choices(parsed))
 
     def count_exactly(self, model: str) -> None:
         """Count from now on: a token limit has been learnt. Loads the model's encoding; call it in a thread."""

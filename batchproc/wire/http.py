@@ -13,8 +13,9 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchproc.model import Reply, Trouble
+from batchproc.wire import quick
+from batchproc.wire.body import MOST_BODY, read_body
 
-MOST_BODY = 256 << 20  # bytes, after decompression
 _MOST_HEADER = 64 << 10
 _SHORTEST_SECRET = 8  # a shorter one (`EMPTY`, `none`) is a word that answers may contain
 _SURELY_SECRET = 20  # so long a one is masked in an answer too, not only in an error
@@ -49,6 +50,8 @@ class HttpTransport:
         self._headers = CIMultiDict(headers)
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._quick: quick.Connections | None = None
+        self._routes: dict[URL, quick.Route | None] = {}
 
     async def open(self) -> None:
         """Open the session; call it inside the running loop."""
@@ -61,9 +64,13 @@ class HttpTransport:
             max_line_size=_MOST_HEADER,
             max_field_size=_MOST_HEADER,
         )
+        if self._proxy is None:
+            self._quick = quick.Connections(self._session, most_line=_MOST_HEADER, timeout_s=self._timeout_s)
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._quick is not None:
+            self._quick.close()
         if self._session is not None:
             await self._session.close()
 
@@ -72,18 +79,12 @@ class HttpTransport:
         if self._session is None:
             raise RuntimeError("the transport is not open")
         url = self._urls.get((path, model)) or self._new_url(path, model)
-        data: bytes | io.BytesIO = body if len(body) <= _MOST_BYTES else io.BytesIO(body)
         try:
-            async with self._session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
-                answer = await self._read(response)
-                if answer is None:
-                    response.close()
-                    return _trouble(Trouble.TOO_LARGE, f"the answer is larger than {MOST_BODY >> 20} MiB")
-                headers = {k.lower(): v for k, v in response.headers.items()}
-                for secret in self._secrets:
-                    if secret in answer and (response.status >= 300 or len(secret) >= _SURELY_SECRET):
-                        answer = answer.replace(secret, _MASK)
-                return Reply(response.status, self._masked(headers) if self._secrets else headers, answer)
+            if len(body) <= quick.MOST_BODY and self._quick is not None and self._quick.wanted():
+                route = self._routes.get(url) or self._new_route(url, self._quick)
+                if route is not None:
+                    return self._reply(*await self._quick.ask(route, body))
+            return await self._sent(self._session, url, body)
         except aiohttp.ServerTimeoutError as e:
             if isinstance(e, aiohttp.ConnectionTimeoutError):
                 return _trouble(Trouble.CONNECT, f"no connection to {_host(url)}: timed out")
@@ -96,6 +97,33 @@ class HttpTransport:
             return _trouble(Trouble.CONNECT, f"the proxy refuses the connection: status {e.status}")
         except (aiohttp.ClientError, OSError, ValueError) as e:
             return _trouble(Trouble.BROKEN, f"the connection to {_host(url)} broke: {type(e).__name__}")
+
+    async def _sent(self, session: aiohttp.ClientSession, url: URL, body: bytes) -> Reply:
+        data: bytes | io.BytesIO = body if len(body) <= _MOST_BYTES else io.BytesIO(body)
+        async with session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
+            answer = await read_body(response.content, response.headers)
+            if answer is None:
+                response.close()
+            return self._reply(response.status, response.headers, answer)
+
+    def _reply(self, status: int, said: Mapping[str, str], answer: bytes | None) -> Reply:
+        if answer is None:
+            return _trouble(Trouble.TOO_LARGE, f"the answer is larger than {MOST_BODY >> 20} MiB")
+        headers = {k.lower(): v for k, v in said.items()}
+        if self._secrets:
+            headers = self._masked(headers)
+            for secret in self._secrets:
+                if secret in answer and (status >= 300 or len(secret) >= _SURELY_SECRET):
+                    answer = answer.replace(secret, _MASK)
+        return Reply(status, headers, answer)
+
+    def _new_route(self, url: URL, connections: quick.Connections) -> quick.Route | None:
+        if url in self._routes:
+            return self._routes[url]
+        route = connections.route(url, self._headers)
+        if len(self._routes) < _MOST_URLS:
+            self._routes[url] = route
+        return route
 
     def _new_url(self, path: str, model: str) -> URL:
         url = URL(self._url_for(path, model), encoded=True)
@@ -110,24 +138,6 @@ class HttpTransport:
                 if word in value:
                     headers[name] = value.replace(word, _MASK.decode())
         return headers
-
-    @staticmethod
-    async def _read(response: aiohttp.ClientResponse) -> bytes | None:
-        """The body, decompressed; None if it is over the cap."""
-        length = response.content_length
-        if length is not None and "Content-Encoding" not in response.headers:
-            if length > MOST_BODY:
-                return None
-            if length < 1 << 20:
-                return await response.read()
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_any():
-            chunks.append(chunk)
-            size += len(chunk)
-            if size > MOST_BODY:
-                return None
-        return b"".join(chunks)
 
 
 def proxy_for(url: str) -> str | None:

@@ -84,3 +84,52 @@ async def test_without_exact_no_thread_is_started(monkeypatch: pytest.MonkeyPatc
     """A length needs no thread."""
     monkeypatch.setattr(weigh, "_weigh", None)
     assert await Weigher(exact=False).weigh_long(CHAT, "gpt-4o", LONG) == ((len(LONG) + 3) // 4, 0, None, 1)
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (BODY, "a message"),
+        (
+            b'{"messages":[{"role":"user","content":"\xe4\xbd\xa0\xe5\xa5\xbd\xf0\x9f\x8c\x8a \xc2\xa0 a1\\u00e9"}]}',
+            "odd letters",
+        ),
+        (b'{"messages":[' + b",".join([b'{"role":"user","name":"b","content":""}'] * 9) + b"]}", "empty messages"),
+        (b'{"messages":[],"tools":[{"type":"function","function":{"name":"f"}}]}', "a tool and nothing else"),
+        (b'{"messages":[{"role":"user","content":["a"]}],"max_tokens":7}', "parts"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_the_bound_without_ranks_is_above_the_count(monkeypatch: pytest.MonkeyPatch, body: bytes, why: str) -> None:
+    """The first job may be sent by its bytes: they must never be fewer than its tokens."""
+    monkeypatch.setattr(weigh, "loaded", lambda: False)
+    weigher = Weigher(exact=True, first_most=10_000)
+    bound, exact = weigher.at_most(CHAT, body), weigher.weigh(CHAT, "gpt-4o", body)
+    assert bound is not None, why
+    assert bound.tokens >= max(exact.tokens, exact.limiter), why
+    assert (bound.limiter, bound.cap) == (exact.limiter, exact.cap)
+
+
+@pytest.mark.parametrize(
+    ("exact", "most", "ranks", "body", "why"),
+    [
+        (False, 10_000, False, BODY, "nothing is counted"),
+        (True, len(BODY) - 1, False, BODY, "it may be more than a second's worth of the limit"),
+        (True, 10_000, True, BODY, "counting is as quick"),
+        (
+            True,
+            10_000,
+            False,
+            b'{"messages":[{"content":[{"type":"image_url","image_url":"x"}]}]}',
+            "images weigh more",
+        ),
+        (True, 10_000, False, BROKEN, "not JSON"),
+    ],
+    ids=lambda v: v if isinstance(v, str) else "",
+)
+def test_no_bound_where_it_would_be_wrong(
+    monkeypatch: pytest.MonkeyPatch, exact: bool, most: int, ranks: bool, body: bytes, why: str
+) -> None:
+    """Then the job waits for the ranks, or is weighed as ever."""
+    monkeypatch.setattr(weigh, "loaded", lambda: ranks)
+    assert Weigher(exact=exact, first_most=most).at_most(CHAT, body) is None, why

@@ -71,9 +71,9 @@ async def serve() -> AsyncIterator[Callable[[bytes | Script], Awaitable[Server]]
         await server.stop()
 
 
-@pytest.fixture
-async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpTransport]]]:
-    """Open a transport to a base URL; it is closed when the test ends."""
+@pytest.fixture(params=["quick", "ordinary"])
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Awaitable[HttpTransport]]]:
+    """Open a transport to a base URL; it is closed when the test ends. Both ways of asking must behave alike."""
     transports: list[HttpTransport] = []
 
     async def start(
@@ -92,6 +92,8 @@ async def connect() -> AsyncIterator[Callable[..., Awaitable[HttpTransport]]]:
             secrets=secrets or [],
         )
         await transport.open()
+        if request.param == "ordinary":
+            transport._quick = None
         transports.append(transport)
         return transport
 

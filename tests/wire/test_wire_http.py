@@ -14,6 +14,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from aioresponses import CallbackResult, aioresponses
 
 from batchproc.model import Trouble
+from batchproc.wire import body as body_reader
 from batchproc.wire import http
 
 BODY = '{"b":1,  "a":1.0e0,"t":"\\ud800 é\u2028"}'.encode()
@@ -236,7 +237,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3e8\r\n" 
 )
 async def test_a_body_over_the_cap(serve, connect, monkeypatch, sent, why):
     """A body over the cap is refused while it is read, not once it is in memory."""
-    monkeypatch.setattr(http, "MOST_BODY", 1000)
+    monkeypatch.setattr(body_reader, "MOST_BODY", 1000)
     server = await serve(sent)
     reply = await (await connect(server.url)).send("/x", "m", b"{}")
     assert (reply.trouble, reply.body) == (Trouble.TOO_LARGE, b""), why
@@ -247,7 +248,7 @@ async def test_a_body_over_the_cap(serve, connect, monkeypatch, sent, why):
 )
 async def test_a_body_of_just_the_cap(serve, connect, monkeypatch, sent):
     """The cap itself is allowed; a compressed answer is measured and returned as what it holds."""
-    monkeypatch.setattr(http, "MOST_BODY", 1000)
+    monkeypatch.setattr(body_reader, "MOST_BODY", 1000)
     server = await serve(sent)
     assert (await (await connect(server.url)).send("/x", "m", b"{}")).body == b"x" * 1000
 
@@ -331,3 +332,83 @@ async def test_a_url_is_made_once_for_each_path_and_model(serve, monkeypatch):
     await transport.close()
     assert asked == [("/x", "a"), ("/x", "b"), ("/y", "a"), ("/y", "a")]
     assert [head.split(b" ")[1] for head in server.heads] == [b"/d/a/x", b"/d/b/x", b"/d/a/x", b"/d/a/y", b"/d/a/y"]
+
+
+async def test_connections_are_kept(serve, connect):
+    """Twenty requests one after another need one connection."""
+    server = await serve(OK)
+    transport = await connect(server.url)
+    for _ in range(20):
+        assert (await transport.send("/x", "m", b"{}")).status == 200
+    assert server.connections == 1
+
+
+async def test_a_connection_that_the_server_closed_is_not_used_again(serve, connect):
+    """The server hangs up after each answer, once by saying so and once without a word."""
+
+    async def hang_up(reader, writer):
+        writer.write(OK.replace(b"X-Request-ID: r1", b"Connection: close") if server.connections % 2 else OK)
+        await writer.drain()
+        writer.close()
+
+    server = await serve(hang_up)
+    transport = await connect(server.url)
+    for _ in range(6):
+        reply = await transport.send("/x", "m", b"{}")
+        assert (reply.status, reply.body) == (200, b"{}")
+        for _ in range(100):  # what the server did reaches the client
+            await asyncio.sleep(0)
+    assert server.connections == 6
+
+
+async def test_whoever_wraps_the_session_sees_every_request(serve, connect, monkeypatch):
+    """A tracer that puts itself around aiohttp's session is not passed by."""
+    seen = []
+    own = aiohttp.ClientSession._request
+
+    async def traced(self, method, url, **kwargs):
+        seen.append(str(url))
+        return await own(self, method, url, **kwargs)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", traced)
+    server = await serve(OK)
+    await (await connect(server.url)).send("/x", "m", b"{}")
+    assert seen == [server.url + "/x"]
+
+
+@pytest.mark.parametrize("header", ["Connection", "Content-Length", "Expect"])
+async def test_headers_that_are_ours_go_the_ordinary_way(serve, connect, header):
+    """What frames a request is aiohttp's to judge."""
+    server = await serve(OK)
+    value = {"Connection": "close", "Content-Length": "2", "Expect": "never"}[header]
+    transport = await connect(server.url, headers={header: value})
+    await transport.send("/x", "m", b"{}")
+    assert all(route is None for route in transport._routes.values())
+
+
+async def test_informational_answers_are_passed_over(serve, connect):
+    """A 103 before the answer is not the answer."""
+    server = await serve(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK)
+    assert (await (await connect(server.url)).send("/x", "m", b"{}")).status == 200
+
+
+async def test_a_request_that_is_called_off_leaves_no_connection(serve, connect):
+    """Ctrl-C while an answer is awaited: its connection is closed, the next request gets its own answer."""
+    answers = iter([None, OK])
+    asked = asyncio.Event()
+
+    async def silent_first(reader, writer):
+        asked.set()
+        said = next(answers)
+        if said is not None:
+            writer.write(said)
+
+    server = await serve(silent_first)
+    transport = await connect(server.url)
+    task = asyncio.create_task(transport.send("/x", "m", b"1"))
+    await asked.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await transport.send("/x", "m", b"2")).body == b"{}"
+    assert server.connections == 2
