@@ -33,7 +33,7 @@ WAYS = {
 
 
 class Listener:
-    """Accepts connections, notes when the first request is there, and hangs up."""
+    """Accepts connections, notes when the first request is there, and hangs up. For one run only."""
 
     def __init__(self) -> None:
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -53,10 +53,6 @@ class Listener:
                 self.first = time.perf_counter()
                 self.seen.set()
 
-    def again(self) -> None:
-        self.first = None
-        self.seen.clear()
-
 
 def help_s(args: list[str]) -> float:
     began = time.perf_counter()
@@ -64,10 +60,10 @@ def help_s(args: list[str]) -> float:
     return time.perf_counter() - began
 
 
-def first_request_s(args: list[str], jobs: str, listener: Listener) -> float:
+def first_request_s(args: list[str], jobs: str) -> float:
     for old in Path(jobs).parent.glob("few.results*"):
         old.unlink()
-    listener.again()
+    listener = Listener()
     began = time.perf_counter()
     run = subprocess.Popen([PROGRAM, "run", jobs, "--base-url", listener.url, "-q", *args])
     if not listener.seen.wait(30) or listener.first is None:
@@ -85,12 +81,11 @@ def main() -> None:
     given = parser.parse_args()
     rounds = given.rounds or (3 if given.quick else 9)
     took: dict[str, list[float]] = {way: [] for way in WAYS}
-    listener = Listener()
     with tempfile.TemporaryDirectory() as folder:
         jobs = write_jobs(Path(folder, "few.jsonl"), 20)
         for _ in range(rounds):
             for way, args in WAYS.items():
-                took[way].append(help_s(args) if "--help" in args else first_request_s(args, jobs, listener))
+                took[way].append(help_s(args) if "--help" in args else first_request_s(args, jobs))
     print(f"{machine()}; {rounds} rounds")
     print(f"{'':<24}{'best':>8}{'median':>8}")
     for way, times in took.items():
