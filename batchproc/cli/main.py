@@ -15,6 +15,7 @@ from batchproc.errors import BatchprocError
 _COMMANDS = {
     "run": "batchproc.cli.run",
     "status": "batchproc.cli.status",
+    "report": "batchproc.cli.report",
     "retry": "batchproc.cli.retry",
     "finish": "batchproc.cli.finish",
     "simulate": "batchproc.cli.simulate",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from batchproc.core.outlook import longer_than_a_day
+from batchproc.core.outlook import Held, longer_than_a_day
+from batchproc.core.recorder import ANSWERS, Recorder
 from batchproc.core.scheduler import Scheduler
 from batchproc.core.stats import Stats
 from batchproc.engine.feed import Feed
@@ -46,7 +47,9 @@ class Watch:
         self._size = size
         self._limit = limit
         self._total = total
+        self.recorder = Recorder(now, wall())
         self._waits: dict[str, float] = {}
+        self._held = Held()
         self._looked_at = now
         self._tell = tell
         self._wall = wall
@@ -55,6 +58,7 @@ class Watch:
     def on(self, event: Event) -> None:
         """Listen to the run."""
         self.stats.on(event)
+        self.recorder.on(event)
         if type(event) is JobEnded:
             self.stats.job_ended(event.at)
 
@@ -65,9 +69,7 @@ class Watch:
         total = self._total if self._total is not None else feed.read if feed.ended else None
         estimate = self._estimate() if self._total is None else None
         waiting_for = self._pool.waiting_for
-        if waiting_for:
-            self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + now - self._looked_at
-        self._looked_at = now
+        self._look(waiting_for, now)
         rate = self.stats.jobs_per_s(now)
         known = total if total is not None else estimate
         if known is not None and known > done:
@@ -95,7 +97,23 @@ class Watch:
             outage_s=now - out if out is not None else None,
             stopping=self.stats.stopping,
             checked=feed.checked,
+            held_by=self._held.by(),
         )
+
+    def _look(self, waiting_for: str, now: float) -> None:
+        """Count what held the next request back since the last look."""
+        scheduler = self._scheduler
+        seconds = now - self._looked_at
+        self._looked_at = now
+        if waiting_for:
+            self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + seconds
+        why = waiting_for or (ANSWERS if scheduler.in_flight and scheduler.queued else "")
+        self._held.waited(why, seconds)
+        limits = {}
+        for model in self.stats.models:
+            parts = scheduler.model(model).capacity.parts
+            limits[model] = {part.why: part.tracker.limit for part in parts if part.tracker is not None}
+        self.recorder.look(now, why, scheduler.in_flight, limits)
 
     def _foretell(self, jobs: int, now: float) -> None:
         """Say when a model's share of the jobs that are left takes longer than a day."""

@@ -21,12 +21,14 @@ from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
 from batchproc.model import Position, Result
 from batchproc.store import compact
-from batchproc.store.checkpoint import Header, Mark, Told, Totals, mark_record, result_record, told_record
+from batchproc.store.checkpoint import Header, Mark, Told, Totals, mark_record, result_record
 from batchproc.store.files import AppendFile
 from batchproc.store.input import InputIdentity
 from batchproc.store.journal import Journal, to_its_end
+from batchproc.store.notes import Notes
 from batchproc.store.sending import SentLog
 from batchproc.store.sums import LineSums
+from batchproc.store.timeline import KeptTimeLine
 from batchproc.store.waiting import Waiting
 
 GROUP_S = 0.015  # how long results are collected before they are written
@@ -70,8 +72,6 @@ class ResultStore:
         self._new_input = input_identity
         self._compared_from = compared_from
         self._results: list[Result] = []
-        self._told: list[bytes] = []
-        self._last_told: dict[str, bytes] = {}  # by what it tells: what a compaction keeps
         self._sent = sent if sent is not None else SentLog()
         self._waiting = Waiting(order)
         self._sums = LineSums(order.next_index)
@@ -79,6 +79,7 @@ class ResultStore:
         self._position = _START
         self._state = Mark(0.0, order.next_index, output.size, _START, written.copy(), self._input)
         self._wake = asyncio.Event()
+        self.notes = Notes(self._wake.set)
         self._dirty = asyncio.Event()
         self._ending = asyncio.Event()
         self._closing = False
@@ -115,9 +116,7 @@ class ResultStore:
 
     def tell(self, told: Told) -> None:
         """Leave a note in the checkpoint, for whoever looks at the run."""
-        record = self._last_told[told.what] = told_record(told)
-        self._told.append(record)
-        self._wake.set()
+        self.notes.tell(told)
 
     def has(self, index: int) -> bool:
         """Whether this job has its result, written or waiting."""
@@ -157,7 +156,7 @@ class ResultStore:
 
     @property
     def _pending(self) -> bool:
-        return bool(self._results or self._told or self._sent or self.order.ready())
+        return bool(self._results or self.notes or self._sent or self.order.ready())
 
     async def _write_until_closed(self, syncing: asyncio.Task[None]) -> None:
         while not self._closing:
@@ -225,8 +224,7 @@ class ResultStore:
 
     async def _append_early(self, early: dict[int, Result], *, wait: bool) -> None:
         """Append what was sent, and results that are not in the output; `wait`: they wait there for their turn."""
-        records, self._told = self._told, []
-        records += self._sent.records(self._wall())
+        records = self.notes.take() + self._sent.records(self._wall())
         start = self._journal.file.size + sum(map(len, records))
         places: list[tuple[int, int]] = []
         for r in early.values():
@@ -301,9 +299,10 @@ class ResultStore:
 
     async def _compact(self) -> None:
         journal = self._journal
+        timeline = await KeptTimeLine.of(journal.file)
         async with journal.writing:
             await journal.append(b"".join(self._sent.records(self._wall())))
             head = compact.head_of(self._header, self._state, self._sent, self._wall())
-            head += b"".join(self._last_told.values())
+            head += self.notes.kept() + timeline.rest()
             plan = compact.Plan(journal.file)
         await journal.compact(self.order, self._output, head, plan, self._ending)
