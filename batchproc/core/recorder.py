@@ -92,19 +92,21 @@ class Recorder:
     def _sent(self, event: RequestSent) -> None:
         if event.at >= self._ends:
             self._roll(event.at)
-        part = self._bucket.part(event.model)
+        bucket, model = self._bucket, event.model
+        part = bucket.models.get(model) or bucket.part(model)
         part.sent += 1
         part.tokens += event.tokens
 
     def _returned(self, event: RequestEnded) -> None:
         if event.at >= self._ends:
             self._roll(event.at)
-        bucket, kind = self._bucket, event.kind
-        part = bucket.part(event.model)
+        bucket, model, kind = self._bucket, event.model, event.kind
+        part = bucket.models.get(model) or bucket.part(model)
         if kind is None:
+            usage = event.usage
             part.answers += 1
-            part.input_tokens += event.usage.input_tokens
-            part.output_tokens += event.usage.output_tokens
+            part.input_tokens += usage.input_tokens
+            part.output_tokens += usage.output_tokens
             bucket.answered(event.latency_s)
             return
         bucket.faults[kind.value] = bucket.faults.get(kind.value, 0) + 1
@@ -119,7 +121,11 @@ class Recorder:
             bucket.succeeded += 1
         else:
             bucket.failed += 1
-        bucket.ended(event.attempts)
+        attempts = event.attempts
+        if attempts in bucket.attempts:
+            bucket.attempts[attempts] += 1
+        else:
+            bucket.ended(attempts)
 
     def _requeued(self, event: JobRequeued) -> None:
         if event.kind is not FaultKind.CONNECT:

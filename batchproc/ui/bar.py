@@ -13,7 +13,7 @@ from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
 
-from batchproc.events import Event, JobEnded, JobRequeued
+from batchproc.events import Event, JobEnded, JobRequeued, RequestEnded, RequestSent
 from batchproc.model import FaultKind
 from batchproc.snapshot import Snapshot, Summary
 from batchproc.ui.console import Console
@@ -97,6 +97,9 @@ class Bar:
 
     def event(self, event: Event) -> None:
         """Remember what to say about it."""
+        kind = type(event)
+        if kind is RequestSent or kind is RequestEnded or (kind is JobEnded and event.code is None):  # type: ignore[union-attr]
+            return  # thousands a second
         if isinstance(event, JobEnded | JobRequeued):
             self._count(event)
         text = note(event, self._verbosity)

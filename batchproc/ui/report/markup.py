@@ -28,10 +28,11 @@ def cell(text: str, kind: str = "") -> str:
     return f'<td class="{kind}">{escaped(text)}</td>' if kind else f"<td>{escaped(text)}</td>"
 
 
-def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]]) -> str:
-    """A table of finished cells under (head, kind)."""
+def table(heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], *, small: bool = False) -> str:
+    """A table of finished cells under (head, kind); `small`: no wider than it need be."""
     head = "".join(
         f'<th class="{kind}">{escaped(name)}</th>' if kind else f"<th>{escaped(name)}</th>" for name, kind in heads
     )
+    kind = ' class="small"' if small else ""
     body = "\n".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'
+    return f'<div class="scroll"><table{kind}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>'

@@ -44,8 +44,8 @@
     const axis = { stroke: css("soft"), grid: { stroke: css("grid"), width: 1 }, ticks: { stroke: css("grid"), width: 1 } };
     const u = new uPlot({
       width: width(), height: 190, hooks: { draw: [gaps] }, cursor: { drag: { x: true, y: false }, points: { size: 6 } },
-      scales: { x: { time: false }, y: { range: (_, lo, hi) => def.log ? [Math.max(lo * 0.8, 0.001), Math.max(hi * 1.25, 0.002)]
-        : [0, hi > 0 ? hi * 1.08 : 1], distr: def.log ? 3 : 1 } },
+      scales: { x: { time: false, range: () => [-0.5, Math.max(0.5, xs.length - 0.5)] }, y: { range: (_, lo, hi) => def.log ? [Math.max(lo * 0.8, 0.001), Math.max(hi * 1.25, 0.002)]
+        : [0, def.top || (hi > 0 ? hi * 1.08 : 1)], distr: def.log ? 3 : 1 } },
       axes: [{ ...axis, space: 70, values: (_, at) => at.map((i) => moment(i, false)) },
         { ...axis, size: 58, values: (_, at) => at.map((v) => v == null ? "" : def.format(v)) }],
       series: [{ label: "at", value: (_, i) => i == null ? "–" : moment(i, true) },
@@ -60,7 +60,10 @@
       { label: "pace of each column", values: all, kind: "bars", colour: "faint" },
       { label: "in the last 60 s", values: requests ? m.requests_last_minute : m.tokens_last_minute, kind: "line", colour: "c0" },
     ] : [{ label: "per minute", values: all, kind: "line", colour: "c0" }];
-    return { format: number, lines: [...shown, { label: "limit", values: m[of + "_limit"], kind: "limit", colour: "bad" }] };
+    // Bursts may go far above a limit for a second: what counts is the minute, so that is what has to be readable.
+    const most = Math.max(...m[of + "_limit"], ...(requests ? m.requests_last_minute : m.tokens_last_minute));
+    const top = m[of + "_limit"].some((v) => v) ? most * 1.3 : 0;
+    return { format: number, top, lines: [...shown, { label: "limit", values: m[of + "_limit"], kind: "limit", colour: "bad" }] };
   };
   const fixed = {
     latency: { format: seconds, log: true, lines: [

@@ -119,7 +119,7 @@ def _attempts(report: RunReport) -> str:
     rows = [[cell(count(n), "n"), cell(count(jobs), "n")] for n, jobs in report.attempts.items()]
     if not rows:
         return ""
-    return "<h2>Requests per job</h2>\n" + table([("requests", "n"), ("jobs", "n")], rows)
+    return "<h2>Requests per job</h2>\n" + table([("requests", "n"), ("jobs", "n")], rows, small=True)
 
 
 def _errors(report: RunReport) -> str:
@@ -140,7 +140,7 @@ def _errors(report: RunReport) -> str:
 
 def _cost(report: RunReport) -> str:
     rows = [[cell(m.model, "text"), cell(f"${m.cost_usd:,.4f}", "n")] for m in report.models if m.cost_usd is not None]
-    return "<h2>Cost by model</h2>\n" + table([("model", ""), ("USD", "n")], rows) if rows else ""
+    return "<h2>Cost by model</h2>\n" + table([("model", ""), ("USD", "n")], rows, small=True) if rows else ""
 
 
 def _evidence(report: RunReport) -> str:

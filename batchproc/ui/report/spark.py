@@ -8,10 +8,14 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _GAP = "┊"
 
 
-def spark(values: Sequence[float | None], most: float | None = None) -> str:
-    """One character a value: `▁` for nothing, `█` for `most` (by default the largest), `┊` for None."""
+def spark(values: Sequence[float | None], gaps: Sequence[object], most: float | None = None) -> str:
+    """One character a value: `▁` for nothing, `█` for `most` (by default the largest), a blank for None.
+
+    Where `gaps` has None, no process was at work: `┊`.
+    """
     top = most if most is not None else max((v for v in values if v is not None), default=0)
-    return "".join(_GAP if v is None else _block(v, top) for v in values)
+    marks = (_GAP if g is None else " " if v is None else _block(v, top) for v, g in zip(values, gaps, strict=True))
+    return "".join(marks)
 
 
 def _block(value: float, top: float) -> str:

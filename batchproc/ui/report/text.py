@@ -111,18 +111,19 @@ def _sparks(series: Series) -> Iterator[tuple[str, str]]:
     ends = series.at[-1] + series.width_s
     first, last = when(series.at[0], seconds=True), when(ends, seconds=True)
     yield "over time", f"{first} to {last}, {plural(series.width_s, 'second')} a column"
+    gaps = series.in_flight
     requests = _sum([m.requests for m in series.models])
     tokens = _sum([m.tokens for m in series.models])
-    rows: list[tuple[str, list[float | None], str]] = [("requests", requests, "RPM"), ("tokens", tokens, "TPM")]
+    rows: list[tuple[str, list[float | None], str]] = [("pace", requests, "RPM"), ("", tokens, "TPM")]
     rows.append(("in flight", list(series.in_flight), ""))
     for label, values, unit in rows:
-        yield label, f"{spark(values)}  up to {short(_most(values))} {unit}".rstrip()
+        yield label, f"{spark(values, gaps)}  up to {short(_most(values))} {unit}".rstrip()
     for label, values in (("latency p50", series.p50), ("latency p99", series.p99)):
-        yield label, f"{spark(values, _most(series.p99))}  up to {latency_words(_most(values))}"
+        yield label, f"{spark(values, gaps, _most(series.p99))}  up to {latency_words(_most(values))}"
     for label, numbers in (("429s", series.rate_limited), ("retries", series.retries), ("failed", series.failed)):
         if any(numbers):
             total = sum(n for n in numbers if n)
-            yield label, f"{spark(numbers)}  {count(total)} in all"
+            yield label, f"{spark(numbers, gaps)}  {count(total)} in all"
 
 
 def _sum(columns: list[list[float | None]]) -> list[float | None]:
