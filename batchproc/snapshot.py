@@ -39,7 +39,7 @@ class Snapshot(Struct, frozen=True):
     outage_s: float | None  # how long the server has been out
     stopping: str  # why the run ends early; empty if it does not
     checked: int | None = None  # lines of the input compared so far, while a resume checks them
-    held_by: str = ""  # what held it back most of the last half minute, in words; empty if nothing did
+    held_by: str = ""  # what sets `eta_s`, in words: a limit, or what held it back lately; empty if nothing did
 
     @property
     def done(self) -> int:

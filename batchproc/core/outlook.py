@@ -4,7 +4,7 @@ seen; what has held the run back lately.
 
 from __future__ import annotations
 
-from batchproc.core.capacity import DAY_S, REQUESTS, DualCapacity
+from batchproc.core.capacity import DAY_S, REQUESTS, TOKENS, DualCapacity
 from batchproc.core.modelqueue import duration
 
 _HALF_S = 20.0  # after this time a wait counts half
@@ -28,6 +28,19 @@ def longer_than_a_day(
         if seconds > DAY_S and (worst is None or seconds > worst[1]):
             worst = f"at {tracker.limit:,.0f} {part.why} the rest takes about {duration(seconds)}", seconds
     return worst
+
+
+def least_s(capacity: DualCapacity, jobs: float, tokens_per_job: float, now: float) -> tuple[float, str]:
+    """How long a model's limits make its jobs that are left take at least, and the limit that does."""
+    least, why = 0.0, ""
+    for part in capacity.parts:
+        if part.tracker is None or part.what not in (REQUESTS, TOKENS):
+            continue
+        needed = jobs if part.what == REQUESTS else jobs * tokens_per_job
+        seconds = (needed - max(0.0, part.tracker.level(now))) / part.tracker.rate
+        if seconds > least:
+            least, why = seconds, part.why
+    return least, why
 
 
 class Held:

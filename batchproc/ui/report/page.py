@@ -24,7 +24,7 @@ from batchproc.ui.report.words import (
     share_words,
     times_words,
 )
-from batchproc.ui.words import count, short
+from batchproc.ui.words import count, plural, short
 
 
 def page(report: RunReport) -> str:
@@ -99,7 +99,7 @@ def _over_time(report: RunReport) -> str:
     width = report.series.width_s if report.series is not None else 1
     charts = (
         ("latency", "Latency of answers"),
-        ("trouble", f"429s, retries, failures (per {width} s)"),
+        ("trouble", f"429s, retries, failures, per {plural(width, 'second').removeprefix('1 ')}"),
         ("flight", "Requests in flight"),
     )
     cells = "".join(

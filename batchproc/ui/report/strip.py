@@ -53,7 +53,7 @@ def _legend(series: Series, waits: Sequence[Waited]) -> str:
         key = f'<svg class="key" viewBox="0 0 8 8"><rect class="k{number}" width="8" height="8"/></svg>'
         rows.append(
             f'<tr><td class="text">{key}{escaped(wait.why)}</td><td class="n">{share_words(wait.share)}</td>'
-            f'<td class="n">{duration(wait.seconds)}</td></tr>'
+            f'<td class="n">{duration(wait.seconds, fine=True)}</td></tr>'
         )
     head = '<tr><th>waited for</th><th class="n">share of the time</th><th class="n">in all</th></tr>'
     return f'<div class="scroll"><table><thead>{head}</thead><tbody>{"".join(rows)}</tbody></table></div>'

@@ -73,7 +73,10 @@ def _recorded(report: RunReport, width: int) -> Iterator[tuple[str, str]]:
         yield "rates", text
     for wait in report.waits[:5]:
         if wait.share >= 0.005:
-            yield "waited for", f"{share_words(wait.share):>4}  {clip(wait.why, 80)}, {duration(wait.seconds)}"
+            yield (
+                "waited for",
+                f"{share_words(wait.share):>4}  {clip(wait.why, 80)}, {duration(wait.seconds, fine=True)}",
+            )
     if report.cost_usd is not None:
         yield "cost", f"${report.cost_usd:,.4f}"
     if report.series is not None:
