@@ -9,7 +9,19 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "batchproc"
 ROOMS = {"core", "providers", "tokens", "store", "wire", "engine", "ui", "cli", "simulator"}
-BASE = {"model", "errors", "events", "settings", "ports", "jsontext", "resultline", "snapshot", "usage", "__init__"}
+BASE = {
+    "model",
+    "errors",
+    "events",
+    "settings",
+    "ports",
+    "jsontext",
+    "resultline",
+    "snapshot",
+    "runreport",
+    "usage",
+    "__init__",
+}
 
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),  # decides: only the plain records

@@ -18,7 +18,8 @@ from batchproc.store.record import PREFIX, is_whole, seal
 
 _KIND = b'"kind":"time"'
 _BLOCK = 1 << 20
-_BESIDE = 64  # buckets of a compacted time line that share a record
+_LONGEST = 8 << 20  # no time record is so long, but a result may be
+_BESIDE = 16  # buckets of a compacted time line that share a record
 
 
 class _Time(Struct):
@@ -67,7 +68,7 @@ def _records(fd: int, start: int, end: int) -> Iterator[bytes]:
         start += len(block)
         cut = block.rfind(b"\n") + 1
         if not cut:
-            carry = carry + block if len(carry) < _BLOCK else b""  # no time record is so long: a result is
+            carry = carry + block if len(carry) < _LONGEST else b""
             continue
         data, carry = carry + block[:cut], block[cut:]
         at = data.find(_KIND)
