@@ -281,9 +281,9 @@ def test_closing_words() -> None:
 @pytest.mark.parametrize(
     ("waiting_for", "held_by", "width", "line"),
     [
-        ("tokens per minute of m", "tokens per minute of m", 80, "waiting for tokens per minute of m, which sets the time left"),
+        ("limit of m", "limit of m", 80, "waiting for limit of m, which sets the time left"),
         ("the time before a retry", "answers", 80, "waiting for the time before a retry; time left set by answers"),
-        ("tokens per minute of m", "tokens per minute of m", 40, "waiting for tokens per minute of m"),
+        ("limit of m", "limit of m", 40, "waiting for limit of m"),
         ("", "requests per minute of m", 80, "sending; time left set by requests per minute of m"),
         ("", "", 80, "sending"),
         ("x\ny", "x\ny", 80, "waiting for x\\ny"),
