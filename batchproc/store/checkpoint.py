@@ -8,6 +8,7 @@ Kinds of records, by their `kind`:
     sent       requests that were sent: when, which model, how many requests and tokens, which jobs.
     mark       about once a second, after an fsync of the output: where the output and the input stood, and checksums
                of the output lines written since the mark before.
+    time       about once a second: what happened in it, for `report` (`timeline.py`).
     note       for people and for the commands that look at a run: which command runs it, what it waits for, why it
                stopped; and where a retry begins and ends.
 """

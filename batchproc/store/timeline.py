@@ -13,12 +13,13 @@ import msgspec
 from msgspec import Struct
 
 from batchproc.core.timeline import Bucket, TimeLine
-from batchproc.store.files import AppendFile, disk_failed
+from batchproc.store.files import AppendFile
 from batchproc.store.record import PREFIX, is_whole, seal
 
 _KIND = b'"kind":"time"'
 _BLOCK = 1 << 20
 _LONGEST = 8 << 20  # no time record is so long, but a result may be
+_KEPT = 4 << 20  # what a compaction keeps: far less than what makes it worth another one
 _BESIDE = 16  # buckets of a compacted time line that share a record
 
 
@@ -90,18 +91,20 @@ class KeptTimeLine:
 
     @classmethod
     async def of(cls, file: AppendFile) -> KeptTimeLine:
-        """Read what is in the checkpoint by now. Raises DiskFailed."""
+        """Read what is in the checkpoint by now."""
         kept = cls(file)
         await asyncio.to_thread(kept._read_on, file.size)
         return kept
 
     def rest(self) -> bytes:
-        """Read what was written since, and return all of it as records. Raises DiskFailed."""
+        """Read what was written since, and return all of it as records, coarser where that is much."""
         self._read_on(self._file.size)
-        return timeline_records(self._timeline)
+        while len(records := timeline_records(self._timeline)) > _KEPT:
+            self._timeline.coarsen()
+        return records
 
     def _read_on(self, end: int) -> None:
         try:
             self._read = read_timeline(self._file.fd, self._timeline, self._read, end)
-        except OSError as e:
-            disk_failed("reading", self._file.path, e)
+        except OSError:
+            pass  # a time line with a hole is no reason to end a run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from storekit import IDENTITY, JOBS, Files, put_all, resume, whole
 from batchproc.core.timeline import Bucket, ModelPart, TimeLine
 from batchproc.store import journal, results, timeline
 from batchproc.store.checkpoint import Header, header_records
-from batchproc.store.timeline import read_timeline, time_record, timeline_records
+from batchproc.store.files import AppendFile
+from batchproc.store.timeline import KeptTimeLine, read_timeline, time_record, timeline_records
 
 AT = 1_700_000_000
 
@@ -89,3 +91,19 @@ async def test_a_compaction_keeps_it(files: Files, monkeypatch: pytest.MonkeyPat
     await resume(files)
     assert files.output.read_bytes() == whole(JOBS)
     assert sent(read(files.checkpoint)) == 10
+
+
+async def test_what_a_compaction_keeps_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much there is: else a compacted checkpoint would be worth compacting again at once, for ever."""
+    path = tmp_path / "c"
+    path.write_bytes(b"".join(time_record(1, [second(k)]) for k in range(400)))
+    whole_size = path.stat().st_size
+    with ThreadPoolExecutor(1) as executor:
+        file = await AppendFile.open(str(path), executor)
+        kept = await KeptTimeLine.of(file)
+        monkeypatch.setattr(timeline, "_KEPT", whole_size // 10)
+        records = kept.rest()
+        await file.close()
+    assert len(records) <= whole_size // 10
+    path.write_bytes(records)
+    assert sent(read(path)) == 400
