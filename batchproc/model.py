@@ -44,6 +44,7 @@ class Job(Struct, frozen=True, gc=False):
     input_tokens: int = 0  # what tiktoken counts, or ceil(bytes / 4)
     limiter_tokens: int = 0  # what OpenAI's limiter estimates: a quarter of the bytes; 0 if not counted
     output_cap: int | None = None  # the job's own maximum of output tokens, times n; None if it names none
+    choices: int = 1  # answers asked for at once (n): what an assumed maximum is multiplied by
 
 
 class BadJob(Struct, frozen=True, gc=False):
@@ -76,10 +77,11 @@ class Demand(Struct, frozen=True, gc=False):
 
 
 class Usage(Struct, frozen=True, gc=False):
-    """Tokens the provider says it processed. Zeros where it says nothing."""
+    """Tokens the provider says it processed. Zeros where it says nothing. `cached_tokens` are among the input's."""
 
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -177,3 +179,4 @@ class Result(Struct, frozen=True, gc=False):
     input_line: int
     message: str = ""
     usage: Usage = NO_USAGE
+    model: str = ""  # as the job names it

@@ -148,10 +148,10 @@ class Weigher(Protocol):
         """Count from now on, beginning with this model; may take a moment."""
         ...
 
-    def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None]:
-        """Input tokens; the same as a limiter estimates them; the job's own maximum of output (None: none named)."""
+    def weigh(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None, int]:
+        """Input tokens; the same as a limiter estimates them; the job's own maximum of output (None: none); its n."""
         ...
 
-    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None]:
+    async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None, int]:
         """The same, off the event loop."""
         ...

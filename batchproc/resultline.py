@@ -9,6 +9,7 @@ its index, so it is the same after a resume, and a written line tells which inpu
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct, structs
@@ -50,7 +51,9 @@ def _error(code: str, message: str) -> bytes:
 def answered(job: Job, answer: Answer, attempts: int) -> Result:
     """The result of a job that succeeded after so many requests."""
     response = _response(answer.status, answer.request_id, answer.body)
-    return Result(job.index, job.digest, _line(job, response, b"null", attempts), None, job.line, "", answer.usage)
+    return Result(
+        job.index, job.digest, _line(job, response, b"null", attempts), None, job.line, "", answer.usage, job.model
+    )
 
 
 def failed(job: Job, fault: Fault, attempts: int, *, code: str | None = None, message: str | None = None) -> Result:
@@ -98,10 +101,12 @@ class Seen(Struct, frozen=True, gc=False):
     code: str | None
     message: str
     usage: Usage
+    model: str = ""  # as the server names it
 
 
 class _Body(Struct, gc=False):
     usage: Raw = Raw(b"")
+    model: Any = None
 
 
 class _Response(Struct, gc=False):
@@ -145,13 +150,15 @@ def read_line(line: bytes) -> Seen | None:
         return None
     if w.error is not None:
         return Seen(w.index, digest, w.error.code, w.error.message, NO_USAGE)
-    return Seen(w.index, digest, None, "", _usage(w.response))
+    return Seen(w.index, digest, None, "", *_usage(w.response))
 
 
-def _usage(response: _Response | None) -> Usage:
+def _usage(response: _Response | None) -> tuple[Usage, str]:
+    """Usage and model of an answer."""
     if response is None:
-        return NO_USAGE
+        return NO_USAGE, ""
     try:
-        return usage_in(bytes(jsontext.decode(bytes(response.body), _BODY).usage))
+        body = jsontext.decode(bytes(response.body), _BODY)
     except jsontext.NotJson:
-        return NO_USAGE
+        return NO_USAGE, ""
+    return usage_in(bytes(body.usage)), body.model if isinstance(body.model, str) else ""

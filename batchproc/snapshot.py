@@ -40,6 +40,8 @@ class Snapshot(Struct, frozen=True):
     stopping: str  # why the run ends early; empty if it does not
     checked: int | None = None  # lines of the input compared so far, while a resume checks them
     held_by: str = ""  # what sets `eta_s`, in words: a limit, or what held it back lately; empty if nothing did
+    cost_usd: float | None = None  # so far, over all runs; None where no price is known
+    cost_whole_usd: float | None = None  # of all jobs, if the others cost as much
 
     @property
     def done(self) -> int:
@@ -80,6 +82,9 @@ class Summary(Struct, frozen=True):
     next_command: str | None  # what to type next
     error: str | None = None  # for an `error:` line
     hint: str | None = None
+    cost_usd: float | None = None  # of all answers, also those of earlier runs; None where no price is known
+    cost_lost_usd: float | None = None  # the most that attempts without an answer may have cost besides (budgets only)
+    unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`
 
 
 class Holder(Struct, frozen=True):
@@ -131,3 +136,6 @@ class Status(Struct, frozen=True):
     jobs: str | None  # the input
     folder: str | None  # where `command` was typed
     command: str | None  # what to type to go on
+    cost_usd: float | None = None  # of all answers; None where no price is known
+    cost_lost_usd: float | None = None  # the most that attempts without an answer may have cost besides (budgets only)
+    unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`

@@ -35,7 +35,18 @@ def usage_in(usage: bytes) -> Usage:
     read = _count(value.get("prompt_tokens"))
     if not read:
         read = sum(_count(value.get(name)) for name in _INPUT)
+    cached = (
+        _cached(value.get("prompt_tokens_details")),
+        _cached(value.get("input_tokens_details")),
+        _count(value.get("cache_read_input_tokens")),
+    )
     return Usage(
         read,
         _count(value.get("completion_tokens"), value.get("output_tokens")),
+        min(read, next(filter(None, cached), 0)),
     )
+
+
+def _cached(details: Any) -> int:
+    """Input tokens that the provider read from its cache, at a lower price."""
+    return _count(details.get("cached_tokens")) if isinstance(details, dict) else 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "batchproc"
-ROOMS = {"core", "providers", "tokens", "store", "wire", "engine", "ui", "cli", "simulator"}
+ROOMS = {"core", "plan", "prices", "providers", "tokens", "store", "wire", "engine", "ui", "cli", "simulator"}
 BASE = {
     "model",
     "errors",
@@ -20,11 +20,15 @@ BASE = {
     "snapshot",
     "runreport",
     "usage",
+    "price",
+    "forecast",
     "__init__",
 }
 
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),  # decides: only the plain records
+    "plan": set(),  # adds up: only the plain records
+    "prices": set(),
     "providers": set(),
     "tokens": set(),
     "store": {"core"},

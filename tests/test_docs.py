@@ -7,6 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner
 
+from batchproc.cli.check import check
 from batchproc.cli.finish import finish
 from batchproc.cli.main import cli
 from batchproc.cli.report import report
@@ -14,6 +15,7 @@ from batchproc.cli.retry import retry
 from batchproc.cli.run import default_output, run
 from batchproc.cli.simulate import simulate
 from batchproc.cli.status import status
+from batchproc.forecast import BadLines, Forecast, ModelForecast, Part, Repeats, Spread
 from batchproc.providers.presets import PRESETS
 from batchproc.runreport import RunReport
 from batchproc.snapshot import Status
@@ -33,6 +35,21 @@ def test_every_option_of_run_is_in_the_readme_and_no_other() -> None:
     documented = set(re.findall(r"--[a-z][a-z-]*", " ".join(rows)))
     real = {o for p in run.params for o in p.opts if o.startswith("--")}
     assert documented == real
+
+
+def test_every_option_of_check_is_in_the_readme() -> None:
+    """Its section names them all."""
+    text = section("Use it").split("### What will it take?", 1)[1].split("\n### ", 1)[0]
+    real = {o for p in check.params for o in p.opts if o.startswith("--")} - {"--no-color", "--verbose", "--output"}
+    assert real <= set(re.findall(r"--[a-z][a-z-]*", text))
+
+
+def test_the_document_of_check_is_in_the_readme() -> None:
+    """Every key stands in the table of the section."""
+    text = section("Use it").split("### What will it take?", 1)[1].split("\n### ", 1)[0]
+    for record in (Forecast, Part, ModelForecast, Spread, BadLines, Repeats):
+        for key in record.__struct_fields__:
+            assert re.search(rf"`\.?{key}`", text), key
 
 
 def test_exit_codes_in_the_readme_and_in_the_help_are_the_same() -> None:
@@ -64,7 +81,7 @@ def test_the_two_commands_stand_alone_on_their_lines() -> None:
 
 def test_help_leads_with_the_purpose_and_examples() -> None:
     """Somebody who types --help sees what it is for and what to type."""
-    for command in (cli, run, simulate, status, report, finish, retry):
+    for command in (cli, run, check, simulate, status, report, finish, retry):
         shown = CliRunner().invoke(command, ["--help"]).output
         assert shown.index("Usage:") == 0
     shown = CliRunner().invoke(cli, ["--help"]).output

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from batchproc.model import NO_USAGE, Answer, BadJob, Fault, FaultKind, Job, Usage
 from batchproc.resultline import answered, digest_in, failed, read_line, refused, request_id, unsent
+from batchproc.usage import usage_in
 
 DIGEST = bytes(range(8))
 KEYS = ["id", "custom_id", "index", "response", "error", "attempts"]
@@ -153,3 +154,17 @@ def test_a_line_of_somebody_else_has_no_digest():
         assert (seen.digest, seen.usage) == (None, NO_USAGE)
     assert read_line(line.replace(b'{"body":%s}', b"null")) is not None
     assert digest_in(line) is None
+
+
+def test_cached_tokens_are_read_where_the_apis_put_them() -> None:
+    """Chat and responses name them differently; more than the input, or of a wrong type, is not believed."""
+    for usage, cached in (
+        (b'{"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 4}}', 4),
+        (b'{"input_tokens": 9, "input_tokens_details": {"cached_tokens": 4}}', 4),
+        (b'{"input_tokens": 2, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 4}', 4),
+        (b'{"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": 99}}', 9),
+        (b'{"prompt_tokens": 9, "prompt_tokens_details": {"cached_tokens": true}}', 0),
+        (b'{"prompt_tokens": 9, "prompt_tokens_details": [4]}', 0),
+        (b'{"prompt_tokens": 9, "prompt_tokens_details": null}', 0),
+    ):
+        assert usage_in(usage) == Usage(9, 0, cached)

@@ -73,7 +73,7 @@ class Retry(Run):
             settings.checkpoint,
             retry.opened.store.order,
             retry.chosen,
-            before=retry.mark,
+            before=retry.store.mark(),
             identity=self._input.identity,
             position=again.position,
             longer=again.longer,

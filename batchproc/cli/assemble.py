@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
-from batchproc.cli.firstlook import FIRST, chained, look
+from batchproc.cli.firstlook import FIRST, chained, look, warm_up
 from batchproc.cli.loop import first_error, loop_factory
 from batchproc.cli.policy import policy_of
+from batchproc.cli.purse import Purse, cost_of
 from batchproc.cli.telling import Teller
 from batchproc.cli.ticking import Ticking
 from batchproc.cli.trackers import capacity_maker
@@ -74,6 +75,8 @@ class Run:
         self._start_over = start_over
         self._progress = progress
         self._command = command
+        self._purse = Purse(settings)
+        self._weigher = Weigher(exact=settings.limits_tokens or bool(self._purse.terms))
 
     def execute(self) -> Summary:
         """Run to the end. Raises BatchprocError where it cannot begin, or the disk fails."""
@@ -93,7 +96,8 @@ class Run:
             if store.finished:
                 for note in store.notes:
                     self._progress.event(Note(0.0, note))
-                return finished_before(settings, store.store.totals, self._command)
+                cost = cost_of(store.store.totals, self._purse.book)
+                return finished_before(settings, store.store.totals, self._command, cost)
             if store.position.offset:
                 await opened.blocks.close()
                 opened = await open_input(settings.jobs, store.position.offset)
@@ -150,6 +154,7 @@ class Run:
             if len(first) == FIRST or any(isinstance(parser.parse(raw), Job) for raw in batch[:FIRST]):
                 break
         look(first, parser)
+        self._purse.first_look(first, parser, self._weigher)
         if settings.fresh:
             self._start_over()
         return opened, chained(seen, lines), first
@@ -176,8 +181,8 @@ class Run:
     ) -> Summary:
         settings = self._settings
         loop = asyncio.get_running_loop()
-        weigher = Weigher(exact=settings.limits_tokens)
-        await self._warm_up(weigher, parser, first)
+        weigher = self._weigher
+        await warm_up(weigher, parser, first)
         base_url = await asyncio.to_thread(self._base_url)
         provider = provider_for(settings.provider, base_url, self._key, self._headers, os.environ)
         transport = HttpTransport(
@@ -191,6 +196,7 @@ class Run:
             policy_of(settings, settles=provider.settles),
             capacity_maker(settings.limits_for, store.sent, now=loop.time, wall=time.time()),
             lambda model: LearntOutput(),
+            self._purse.budget(store),
         )
         tell = self._progress.event
         wanted = settings.concurrency or MOST
@@ -230,6 +236,7 @@ class Run:
             total=self._total(),
             tell=tell,
         )
+        watch.cost = self._purse.cost_usd
         pool.observers.insert(0, watch.on)
         return await self._go(store, pool, feed, watch, transport, weigher)
 
@@ -284,16 +291,9 @@ class Run:
             signal_code=signals.exit_code,
             command=self._command,
             keyless=self._key is None,
+            cost=self._purse.cost(),
         )
         return self._words(summary, ending)
-
-    @staticmethod
-    async def _warm_up(weigher: Weigher, parser: Parser, first: list[RawLine]) -> None:
-        """Load the ranks for the first job's model while an embedded provider starts."""
-        for raw in first[:1]:
-            model = getattr(parser.parse(raw), "model", None)
-            if model:
-                await asyncio.to_thread(weigher.preload, model)
 
 
 def _continued(opened: Opened, store: OpenedStore) -> AsyncIterator[list[RawLine]]:

@@ -46,6 +46,8 @@ class Finish(Run):
         return identity_of_run(self._settings.checkpoint) or super()._identity()
 
     def _words(self, summary: Summary, ending: Ending) -> Summary:
+        """What it cost is not said: it takes no price list, and `status` tells it."""
+        summary = structs.replace(summary, cost_usd=None, cost_lost_usd=None, unpriced=())
         if not ending.complete or not summary.failed:
             return summary
         done = summary.succeeded + summary.failed

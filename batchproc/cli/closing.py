@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from decimal import Decimal
 
 from batchproc.cli.connect import hidden_header
+from batchproc.cli.purse import Cost, in_dollars
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
+from batchproc.price import PICO
 from batchproc.providers.presets import preset_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Snapshot, Status, Summary
 from batchproc.store.checkpoint import Totals
 from batchproc.store.look import error_groups
 
-_EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2}
+_EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2, HaltKind.UNBOUNDED: 2}
 _GUARD = 5
 
 
@@ -31,6 +34,7 @@ def closing(
     signal_code: int | None,
     command: list[str],
     keyless: bool,
+    cost: Cost,
 ) -> Summary:
     """The last words of a run. `command` is what was typed."""
     halt = None if ending.complete else ending.halt
@@ -59,13 +63,14 @@ def closing(
         errors=error_groups(totals),
         output=settings.output,
         checkpoint=settings.checkpoint if to_file else None,
-        next_command=_next(settings, code, totals, command, trial=trial),
+        next_command=_next(settings, code, totals, command, trial=trial, halt=halt),
         error=_error(ending, halt),
         hint=_hint(ending, halt, preset_of(settings.provider, settings.base_url).keys[0], keyless=keyless),
+        **in_dollars(cost),
     )
 
 
-def finished_before(settings: RunSettings, totals: Totals, command: list[str]) -> Summary:
+def finished_before(settings: RunSettings, totals: Totals, command: list[str], cost: Cost) -> Summary:
     """The last words where an earlier run left nothing to do."""
     done = totals.succeeded + totals.failed
     return Summary(
@@ -88,6 +93,7 @@ def finished_before(settings: RunSettings, totals: Totals, command: list[str]) -
         output=settings.output,
         checkpoint=settings.checkpoint,
         next_command=retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None,
+        **in_dollars(cost),
     )
 
 
@@ -180,7 +186,9 @@ def _hint(ending: Ending, halt: Halt | None, key_variable: str, *, keyless: bool
     return halt.hint
 
 
-def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], *, trial: bool) -> str | None:
+def _next(
+    settings: RunSettings, code: int, totals: Totals, command: list[str], *, trial: bool, halt: Halt | None
+) -> str | None:
     if settings.output == "-":
         return None
     if code in (0, 3):
@@ -190,7 +198,25 @@ def _next(settings: RunSettings, code: int, totals: Totals, command: list[str], 
         return retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None
     if code in (2, 6):
         return None
+    if halt is not None and halt.kind is HaltKind.BUDGET:
+        return typed(raised(command, settings))
     return typed(command)
+
+
+def raised(command: list[str], settings: RunSettings) -> list[str]:
+    """The command with twice the budget: the options as they were typed, or added where they came from elsewhere."""
+    budgets = {"--max-total-tokens": settings.max_total_tokens, "--max-cost": settings.max_cost}
+    for option, amount in budgets.items():
+        if amount is None:
+            continue
+        twice = str(2 * amount) if option != "--max-cost" else f"{2 * Decimal(amount) / PICO:f}"
+        at = next((n for n, word in enumerate(command) if word == option or word.startswith(option + "=")), None)
+        if at is None:
+            command = [*command, option, twice]
+        else:
+            rest = at + (2 if command[at] == option else 1)
+            command = [*command[:at], option, twice, *command[rest:]]
+    return command
 
 
 def typed(command: list[str], *, without_limit: bool = False) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from batchproc.errors import UsageError
 from batchproc.model import BadJob, RawLine
 from batchproc.ports import Parser
+from batchproc.tokens.weigh import Weigher
 
 FIRST = 20
 
@@ -51,6 +52,16 @@ def _guess(first: list[RawLine]) -> str:
         if len(first) > 1 and 0 not in columns and len(columns) <= 2 and not head.startswith(b"{"):
             return name
     return ""
+
+
+async def warm_up(weigher: Weigher, parser: Parser, first: list[RawLine]) -> None:
+    """Load the ranks for the first job's model while an embedded provider starts."""
+    import asyncio
+
+    for raw in first[:1]:
+        model = getattr(parser.parse(raw), "model", None)
+        if model:
+            await asyncio.to_thread(weigher.preload, model)
 
 
 async def chained(seen: list[list[RawLine]], rest: AsyncIterator[list[RawLine]]) -> AsyncIterator[list[RawLine]]:

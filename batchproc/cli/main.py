@@ -14,6 +14,7 @@ from batchproc.errors import BatchprocError
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
+    "check": "batchproc.cli.check",
     "status": "batchproc.cli.status",
     "report": "batchproc.cli.report",
     "retry": "batchproc.cli.retry",
@@ -24,6 +25,7 @@ _COMMANDS = {
 
 _EPILOG = """\b
 Examples:
+  batchproc check jobs.jsonl                      what is in it, how long it takes, what it costs
   batchproc run jobs.jsonl --rpm 3500 --tpm 90000
   batchproc run jobs.jsonl --simulate             try it: no key, no network
   batchproc run jobs.jsonl --base-url http://localhost:8000/v1

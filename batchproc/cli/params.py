@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 from typing import Any
 
 import click
+
+from batchproc.price import PICO
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kKmMgG]?)")
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 _MOST = 10**15
 _MOST_S = 10 * 365 * 86_400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|min|h|d|)")
+_DOLLARS = re.compile(r"\d{1,15}(?:\.\d{1,12})?|\.\d{1,12}")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -96,8 +100,24 @@ class Header(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generi
     envvar_list_splitter = "\n"
 
 
+class Dollars(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
+    """An amount of money, `5`, `$5` or `0.25`, as whole pico-dollars."""
+
+    name = "USD"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Pico-dollars."""
+        text = str(value).strip().removeprefix("$").replace(",", "").replace("_", "")
+        m = _DOLLARS.fullmatch(text)
+        amount = int(Decimal(text) * PICO) if m else 0
+        if not 0 < amount <= _MOST * PICO:
+            self.fail(f"`{value}` is not an amount of dollars such as `5` or `0.25`", param, ctx)
+        return amount
+
+
 AMOUNT = Amount()
 HEADER = Header()
 DURATION = Duration()
 WAIT = Duration(zero=True)
 SHARE = Share()
+USD = Dollars()

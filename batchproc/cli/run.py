@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from batchproc.cli.connect import base_url_of, extra_headers, key_of, secrets_of
-from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, WAIT, AutoOr
+from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.providers.presets import APIS, api_of, preset_of
 from batchproc.settings import Limits, RunSettings
@@ -38,14 +38,15 @@ class _Option(click.Option):
         return super().type_cast_value(ctx, value)
 
 
-def _option(*names: str, **kwargs: Any) -> Callable[[F], F]:
+def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """An option that may also come from the environment: `--max-wait` from BATCHPROC_MAX_WAIT."""
     long = next(n for n in names if n.startswith("--")).split("/")[0]
     variable = "BATCHPROC_" + long.removeprefix("--").replace("-", "_").upper()
     return click.option(*names, cls=_Option, envvar=variable, **kwargs)
 
 
-def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+def read_config_file(ctx: click.Context, param: click.Parameter, value: str | None) -> Any:
+    """Callback of an eager `--config`, which most commands do not have: its module is loaded when it is needed."""
     if value is None:
         return None
     from batchproc.cli.config import read_config
@@ -55,75 +56,81 @@ def _read_config(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 @click.command(epilog=_EPILOG)
 @click.argument("jobs", metavar="JOBS")
-@_option("-o", "--output", metavar="FILE", help="Results; `-` is standard output.  [default: JOBS + .results.jsonl]")
-@_option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: output + .ckpt]")
-@_option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model: 3500, 3.5k.")
-@_option("--tpm", type=AMOUNT, metavar="N", help="Tokens per minute of each model: 90000, 2m.")
-@_option("--rpd", type=AMOUNT, metavar="N", help="Requests per day of each model.")
-@_option("--tpd", type=AMOUNT, metavar="N", help="Tokens per day of each model.")
-@_option("--itpm", type=AMOUNT, metavar="N", help="Input tokens per minute, where a provider limits them apart.")
-@_option("--otpm", type=AMOUNT, metavar="N", help="Output tokens per minute, where a provider limits them apart.")
-@_option(
+@option("-o", "--output", metavar="FILE", help="Results; `-` is standard output.  [default: JOBS + .results.jsonl]")
+@option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: output + .ckpt]")
+@option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model: 3500, 3.5k.")
+@option("--tpm", type=AMOUNT, metavar="N", help="Tokens per minute of each model: 90000, 2m.")
+@option("--rpd", type=AMOUNT, metavar="N", help="Requests per day of each model.")
+@option("--tpd", type=AMOUNT, metavar="N", help="Tokens per day of each model.")
+@option("--itpm", type=AMOUNT, metavar="N", help="Input tokens per minute, where a provider limits them apart.")
+@option("--otpm", type=AMOUNT, metavar="N", help="Output tokens per minute, where a provider limits them apart.")
+@option(
     "--burst",
     type=AutoOr(DURATION, "SECONDS"),
     default="auto",
     show_default=True,
     help="How much may be sent at once, in seconds' worth of the limit.",
 )
-@_option(
+@option(
     "--concurrency",
     type=AutoOr(AMOUNT, "N"),
     default="auto",
     show_default=True,
     help="Requests in flight; auto starts at 8 and grows to at most 1000.",
 )
-@_option("--max-attempts", type=AMOUNT, default=8, show_default=True, help="Attempts that are a job's own fault.")
-@_option("--timeout", type=DURATION, default=600.0, show_default="600", help="One attempt, whole.")
-@_option("--max-wait", type=WAIT, default=600.0, show_default="600", help="The longest wait for the provider.")
-@_option(
+@option("--max-attempts", type=AMOUNT, default=8, show_default=True, help="Attempts that are a job's own fault.")
+@option("--timeout", type=DURATION, default=600.0, show_default="600", help="One attempt, whole.")
+@option("--max-wait", type=WAIT, default=600.0, show_default="600", help="The longest wait for the provider.")
+@option(
     "--on-daily-limit",
     type=click.Choice(["stop", "wait"]),
     default="stop",
     show_default=True,
     help="`wait` lifts --max-wait for daily limits.",
 )
-@_option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time; 90, 10m, 6h.")
-@_option("--drain", type=WAIT, help="How long a stop waits for what is in flight.  [default: 30; 8 after SIGTERM]")
-@_option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20.")
-@_option("--base-url", metavar="URL", help="API root.  [default: that of the provider]")
-@_option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
-@_option("--model", metavar="NAME", help="For jobs that name none.")
-@_option(
+@option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time; 90, 10m, 6h.")
+@option("--drain", type=WAIT, help="How long a stop waits for what is in flight.  [default: 30; 8 after SIGTERM]")
+@option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20.")
+@option("--max-cost", type=USD, help="Spend no more than this, all runs on this output together.")
+@option("--max-total-tokens", type=AMOUNT, metavar="N", help="Use no more tokens, input and output, in all runs.")
+@option("--assume-max-output", type=AMOUNT, metavar="N", help="For budgets: output of jobs that name no maximum.")
+@option("--prices", metavar="FILE", help="Price list in litellm's JSON format.  [default: a table of list prices]")
+@option("--base-url", metavar="URL", help="API root.  [default: that of the provider]")
+@option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
+@option("--model", metavar="NAME", help="For jobs that name none.")
+@option(
     "--provider",
     type=click.Choice([*APIS, "simulated"]),
     help="Whose API; openai is that of all compatible servers.  [default: by the base URL]",
 )
-@_option("--simulate", is_flag=True, help="An embedded provider that enforces these limits; no key, no network.")
-@_option(
+@option("--simulate", is_flag=True, help="An embedded provider that enforces these limits; no key, no network.")
+@option(
     "--api-key-file", metavar="FILE", help="Read the key from a file.  [default: OPENAI_API_KEY, or the provider's own]"
 )
-@_option(
+@option(
     "--header", type=HEADER, multiple=True, metavar="NAME=VALUE", help="Extra request header; NAME=@FILE for secrets."
 )
-@_option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
-@_option("--adopt", is_flag=True, help="Take over an output whose checkpoint is gone, if its lines answer these jobs.")
-@_option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
-@_option("--yes", "-y", is_flag=True, help="Do not ask.")
-@_option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
-@_option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
-@_option(
+@option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
+@option("--adopt", is_flag=True, help="Take over an output whose checkpoint is gone, if its lines answer these jobs.")
+@option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
+@option("--yes", "-y", is_flag=True, help="Do not ask.")
+@option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
+@option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
+@option(
     "--progress",
     type=click.Choice(["auto", "bar", "plain", "json", "none"]),
     default="auto",
     show_default=True,
     help="What to show meanwhile.",
 )
-@_option("-q", "--quiet", is_flag=True, help="Only errors.")
-@_option("-v", "--verbose", count=True, help="Also failures (-v), also retries (-vv).")
-@_option("--no-color", is_flag=True, help="No colours.")
-@_option("--json", "as_json", is_flag=True, help="The closing summary as JSON on standard output.")
-@_option("--config", metavar="FILE", is_eager=True, callback=_read_config, help="Options from a TOML file: rpm = 3500.")
-@_option("--print-config", is_flag=True, help="Print every setting and where it came from; send nothing.")
+@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@option("-v", "--verbose", count=True, help="Also failures (-v), also retries (-vv).")
+@option("--no-color", is_flag=True, help="No colours.")
+@option("--json", "as_json", is_flag=True, help="The closing summary as JSON on standard output.")
+@option(
+    "--config", metavar="FILE", is_eager=True, callback=read_config_file, help="Options from a TOML file: rpm = 3500."
+)
+@option("--print-config", is_flag=True, help="Print every setting and where it came from; send nothing.")
 def run(**options: Any) -> int:
     """Send every job in JOBS under the limits; the results come in input order.
 
@@ -185,26 +192,19 @@ def settings_of(o: dict[str, Any]) -> RunSettings:
                 )
     jobs = o["jobs"]
     output = o["output"] or default_output(jobs)
-    if provider == "simulated":
-        base_url = "http://127.0.0.1/v1"
-    else:
-        base_url = base_url_of(o["base_url"], provider, os.environ)
-        provider = provider or api_of(base_url)
-    if o["endpoint"] is not None:
-        _check_endpoint(o["endpoint"])
-    if o["model"] is not None and not o["model"].strip():
-        raise UsageError("`--model` is empty")
+    provider, base_url = address_of(provider, o["base_url"])
+    check_names(o)
     return RunSettings(
         jobs=jobs,
         output=output,
         checkpoint=o["checkpoint"] or output + ".ckpt",
         base_url=base_url,
         provider=provider,
-        limits=Limits(o["rpm"], o["tpm"], o["rpd"], o["tpd"], o["itpm"], o["otpm"], burst_s=_none_if_auto(o["burst"])),
+        limits=limits_of(o, burst_s=none_if_auto(o["burst"])),
         models=o["config"].limits() if o["config"] is not None else {},
         endpoint=o["endpoint"],
         model=o["model"],
-        concurrency=_none_if_auto(o["concurrency"]),
+        concurrency=none_if_auto(o["concurrency"]),
         max_attempts=o["max_attempts"],
         timeout_s=o["timeout"],
         max_wait_s=o["max_wait"],
@@ -213,6 +213,10 @@ def settings_of(o: dict[str, Any]) -> RunSettings:
         drain_s=o["drain"],
         fail_over=o["fail_over"],
         limit=o["limit"],
+        max_cost=o["max_cost"],
+        max_total_tokens=o["max_total_tokens"],
+        assume_max_output=o["assume_max_output"],
+        prices=o["prices"],
         accept_changes=o["accept_changes"],
         fresh=o["fresh"],
         yes=o["yes"],
@@ -221,14 +225,32 @@ def settings_of(o: dict[str, Any]) -> RunSettings:
     )
 
 
-def _none_if_auto(value: Any) -> Any:
+def address_of(provider: str | None, base_url: str | None) -> tuple[str, str]:
+    """Whose API is spoken, and at which base URL, from the two options. Raises UsageError."""
+    if provider == "simulated":
+        return provider, "http://127.0.0.1/v1"
+    address = base_url_of(base_url, provider, os.environ)
+    return provider or api_of(address), address
+
+
+def limits_of(o: dict[str, Any], burst_s: float | None = None) -> Limits:
+    """The limits of every model that these options name."""
+    return Limits(o["rpm"], o["tpm"], o["rpd"], o["tpd"], o["itpm"], o["otpm"], burst_s=burst_s)
+
+
+def none_if_auto(value: Any) -> Any:
+    """The value, where it is not for batchproc to find."""
     return None if value == "auto" else value
 
 
-def _check_endpoint(endpoint: str) -> None:
+def check_names(o: dict[str, Any]) -> None:
+    """Refuse an endpoint or a model that cannot be one. Raises UsageError."""
     from batchproc.store.jobs import is_plain_path
 
-    if not is_plain_path(endpoint):
+    if o["model"] is not None and not o["model"].strip():
+        raise UsageError("`--model` is empty")
+    endpoint = o["endpoint"]
+    if endpoint is not None and not is_plain_path(endpoint):
         raise UsageError(
             f"`--endpoint {endpoint}` is not a plain absolute path", "for example `--endpoint /v1/chat/completions`"
         )

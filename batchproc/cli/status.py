@@ -22,20 +22,31 @@ Exit codes: 0 done, 3 done and some jobs failed, 5 unfinished (also while it run
 @click.command(epilog=_EPILOG)
 @click.argument("output", metavar="OUTPUT")
 @click.option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: OUTPUT + .ckpt]")
+@click.option(
+    "--prices",
+    metavar="FILE",
+    envvar="BATCHPROC_PRICES",
+    help="Price list in litellm's JSON format.  [default: a table of list prices]",
+)
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document on standard output.")
 @click.option("--no-color", is_flag=True, help="No colours.")
-def status(output: str, checkpoint: str | None, as_json: bool, no_color: bool) -> int:
+def status(output: str, checkpoint: str | None, prices: str | None, as_json: bool, no_color: bool) -> int:
     """Tell how far the run that writes OUTPUT is, what it waits for, and what to type to go on.
 
     It only looks: while the run goes on, too, from another terminal.
     """
     from batchproc.cli.closing import retry_typed
-    from batchproc.store.look import age_s, look
+    from batchproc.cli.known import identity_of_run
+    from batchproc.cli.purse import book_for, with_cost
+    from batchproc.store.look import age_s, looked
     from batchproc.ui.console import audience
     from batchproc.ui.jsontext import json_line
     from batchproc.ui.status import status_text
 
-    seen = look(output, checkpoint or output + ".ckpt")
+    checkpoint = checkpoint or output + ".ckpt"
+    found = looked(output, checkpoint)
+    base_url = (identity_of_run(checkpoint) or {}).get("`--base-url`") or ""
+    seen = with_cost(found.status, found.totals, book_for(prices, base_url))
     if as_json:
         click.echo(json_line(seen))
     else:

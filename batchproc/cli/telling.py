@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import time
 
-from batchproc.cli.closing import exit_code, typed, why_stopped
+from batchproc.cli.closing import exit_code, raised, typed, why_stopped
+from batchproc.core.decisions import HaltKind
 from batchproc.core.recorder import Recorder
 from batchproc.engine.run import Ending
 from batchproc.settings import RunSettings
@@ -22,7 +23,7 @@ class Teller:
     def __init__(self, store: ResultStore, recorder: Recorder, settings: RunSettings, command: list[str]) -> None:
         self._store = store
         self._recorder = recorder
-        self._limit = settings.limit
+        self._settings = settings
         self._command = command
         self._why = ""
         self._next_s = 0.0
@@ -45,6 +46,9 @@ class Teller:
         """The run ends in order."""
         code = exit_code(ending, self._store.totals, signal_code)
         why, command = why_stopped(ending), ""
-        if self._limit is not None and ending.complete:
-            why, command = f"the trial of --limit {self._limit} is done", typed(self._command, without_limit=True)
+        limit, halt = self._settings.limit, ending.halt
+        if not ending.complete and halt is not None and halt.kind is HaltKind.BUDGET:
+            command = typed(raised(self._command, self._settings))  # the same one would stop at once
+        if limit is not None and ending.complete:
+            why, command = f"the trial of --limit {limit} is done", typed(self._command, without_limit=True)
         self._store.tell(Told(time.time(), "stop", why=why, code=code, command=command))

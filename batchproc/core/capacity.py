@@ -145,10 +145,15 @@ class DualCapacity:
                 part.tracker.accepted(part.amount(demand), now, stamp)
 
     def settle(self, demand: Demand, usage: Usage, stamps: Stamps, now: float) -> None:
-        """The provider corrects what it charged to what was used (Anthropic and Mistral document it)."""
+        """The provider corrects what it charged to what was used (Anthropic and Mistral document it).
+
+        Input tokens that were read from a cache do not count against a limit of input tokens (Anthropic's documentation
+        of its rate limits).
+        """
         if not usage.total_tokens:
             return
-        used = {TOKENS: usage.total_tokens, INPUT_TOKENS: usage.input_tokens, OUTPUT_TOKENS: usage.output_tokens}
+        read = usage.input_tokens - usage.cached_tokens
+        used = {TOKENS: usage.total_tokens, INPUT_TOKENS: read, OUTPUT_TOKENS: usage.output_tokens}
         for part, stamp in zip(self.parts, stamps, strict=False):
             if part.tracker is not None and stamp is not None and part.what in used:
                 over = part.amount(demand) - used[part.what]

@@ -9,10 +9,13 @@ is merely fitted would hide a wrong rule, so there is none. Until a rule is chos
 job's maximum, or what the answers so far suggest where it names none: too much rather than too little.
 
 The evidence: two answers to requests sent at least a second apart. Between them `remaining` fell by the charges, less
-what was refilled.
+what was refilled; what a bucket that was full did not take in says nothing. On a sliding window all that is used is
+what was charged within its length. And the first request on an untouched bucket shows its charge exactly.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 from msgspec import Struct
 
@@ -25,6 +28,13 @@ _AGAIN_S = 5.0  # between two looks at a rule that is chosen
 _DOUBTFUL = 0.08  # share by which a chosen rule may miss before another is looked for
 _LAST_S = 15.0  # by then the best rule is taken, if it misses by less than _FAR
 _FAR = 0.15
+_FIRST = 8  # answers that may be those to the first request on an untouched bucket
+_QUANTA = (1, 60)  # capacity of a bucket: the whole limit, or a second's worth
+_GRAIN_S = 0.2  # of what is remembered for a sliding window
+_KEEP_S = 120.0
+
+
+_NEVER = float("inf")
 
 
 class Totals(Struct, frozen=True, gc=False):
@@ -52,6 +62,9 @@ class Charging:
         self._sums = [0.0] * len(RULES)
         self._first: tuple[Totals, float] | None = None  # and what remained then
         self._ends = 0.0
+        self._answers = 0
+        self._log: deque[Totals] = deque()  # of the last minute
+        self._looked_at = float("-inf")
 
     def charge(self, job: Job, reserve: int) -> int:
         """Tokens to charge for a job; `reserve` is the output to expect where it names no maximum."""
@@ -61,9 +74,28 @@ class Charging:
 
     def sent(self, job: Job, now: float) -> Totals:
         """A job goes out; keep what this returns until its answer comes."""
+        log = self._log
+        if not log or now - log[-1].at >= _GRAIN_S:
+            log.append(Totals(now, tuple(self._sums)))
+            while log[0].at < now - _KEEP_S:
+                log.popleft()
         for n, charge in enumerate(charges_of(job)):
             self._sums[n] += charge
         return Totals(now, tuple(self._sums))
+
+    def first(self, job: Job, limit: float, remaining: float) -> bool:
+        """An answer to one of the first requests; True if it shows the rule, its bucket being untouched."""
+        if self.rule is not None or self._answers >= _FIRST:
+            return False
+        self._answers += 1
+        charges = charges_of(job)
+        for quantum in _QUANTA:
+            used = limit // quantum - remaining
+            for rule, charge in enumerate(charges):
+                if charge > 0 and abs(used - charge) <= 1:
+                    self.rule = rule
+                    return True
+        return False
 
     def refused(self, job: Job, *, by_tokens: bool) -> None:
         """A job was refused and took no tokens. If it was for its tokens, the rule is in doubt again."""
@@ -72,12 +104,16 @@ class Charging:
         if by_tokens:
             self.rule = self._first = None
 
-    def told(self, totals: Totals, remaining: float, refill: float, ends: float = 0.0) -> bool:
+    def told(self, totals: Totals, remaining: float, refill: float, ends: float = 0.0, full: float = _NEVER) -> bool:
         """An answer says what remained when its request was admitted; True if that changes the rule.
 
         `refill` is what comes back per second: 0 on a server that counts in windows. `ends` is when the window of
-        this answer ends, where it is one with an end: what remains in two windows cannot be compared.
+        this answer ends, where it is one with an end: what remains in two windows cannot be compared. With `full` or
+        more remaining the bucket was full before this request.
         """
+        if remaining >= full:
+            self._first = None
+            return False
         if abs(ends - self._ends) > _APART_S:
             self._ends, self._first = ends, None
         if self._first is None:
@@ -96,6 +132,25 @@ class Charging:
             self._first = (totals, remaining)
             return True
         return False
+
+    def told_sliding(self, totals: Totals, used: float, window_s: float) -> bool:
+        """An answer says what was used of a sliding window at its request; True if that changes the rule.
+
+        Looked at once the window is full of charges that are known, and where others have not used it too.
+        """
+        if totals.at - self._looked_at < (_APART_S if self.rule is None else _AGAIN_S):
+            return False
+        log, begins = self._log, totals.at - window_s
+        while len(log) > 1 and log[1].at <= begins:
+            log.popleft()
+        if not log or used <= 0:
+            return False
+        before = log[0].sums
+        sums = tuple(b - a for a, b in zip(before, totals.sums, strict=True))
+        self._looked_at = totals.at
+        if self.rule is not None and _miss(sums[self.rule], used) < _DOUBTFUL:
+            return False
+        return self._choose(sums, used, _CLOSE)
 
     def _choose(self, sums: tuple[float, ...], charged: float, close: float) -> bool:
         misses = [_miss(s, charged) for s in sums]

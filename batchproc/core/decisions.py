@@ -20,6 +20,8 @@ class HaltKind(enum.Enum):
     TIMEOUTS = "nothing but time-outs"
     INTERRUPTED = "interrupted"
     INPUT = "the input cannot be read on"
+    BUDGET = "the budget is spent"
+    UNBOUNDED = "the worst case of a job is not known"
 
 
 class Halt(Struct, frozen=True):

@@ -7,7 +7,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from batchproc.core.capacity import MINUTE_S, TOKENS, DualCapacity
-from batchproc.core.charging import Charging
+from batchproc.core.charging import Charging, Totals, charges_of
 from batchproc.core.lane import Lane, Ticket
 from batchproc.core.tracker import Kind
 from batchproc.core.windows import Bucket
@@ -144,15 +144,23 @@ class ModelQueue:
         self.capacity.told(rates, ticket.stamps, now)
         if self.capacity.learnt:
             self.tell_limits()
-        tokens = self.capacity.tokens
-        if tokens is None or ticket.totals is None:
+        if ticket.totals is not None:
+            for seen in rates:
+                if seen.what == TOKENS and self.capacity.window_of(seen, now) == MINUTE_S:
+                    self._charged(ticket, ticket.totals, seen)
+
+    def _charged(self, ticket: Ticket, totals: Totals, seen: RateSeen) -> None:
+        """What a header of tokens per minute says of how the server charges."""
+        tokens, charging = self.capacity.tokens, self.charging
+        if tokens is None or charging.first(ticket.job, seen.limit, seen.remaining) or tokens.kind is Kind.UNKNOWN:
             return
-        for seen in rates:
-            minute = seen.what == TOKENS and self.capacity.window_of(seen, now) == MINUTE_S
-            if minute and tokens.kind is not Kind.UNKNOWN:
-                refill = tokens.rate * seen.limit / tokens.limit if tokens.kind is Kind.BUCKET else 0.0
-                ends = ticket.sent_at + (seen.reset_s or 0.0) if tokens.kind is Kind.FIXED else 0.0
-                self.charging.told(ticket.totals, seen.remaining, refill, ends)
+        if tokens.kind is Kind.SLIDING:
+            charging.told_sliding(totals, seen.limit - seen.remaining, tokens.window_s)
+        elif tokens.kind is Kind.FIXED:
+            charging.told(totals, seen.remaining, 0.0, ticket.sent_at + (seen.reset_s or 0.0))
+        else:
+            refill = tokens.rate * seen.limit / tokens.limit if tokens.kind is Kind.BUCKET else 0.0
+            charging.told(totals, seen.remaining, refill, full=tokens.capacity - max(charges_of(ticket.job)))
 
     def tell_limits(self) -> None:
         """Tell the user of limits that are learnt, each once."""

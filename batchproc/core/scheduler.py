@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from batchproc.core.budget import NO_BUDGET, Budget
 from batchproc.core.capacity import PER_DAY, DualCapacity
 from batchproc.core.concurrency import MOST, Window
 from batchproc.core.decisions import (
@@ -55,8 +56,10 @@ class Scheduler:
         policy: Policy,
         capacity_for: Callable[[str], DualCapacity],
         learner_for: Callable[[str], Learner],
+        budget: Budget = NO_BUDGET,
     ) -> None:
         self.policy = policy
+        self.budget = budget
         self.in_flight = 0
         self.queued = 0  # jobs here that are not in flight
         self.news: list[str] = []  # what the user should know; whoever tells it clears it
@@ -76,6 +79,7 @@ class Scheduler:
         lane = self._lanes.get((job.path, job.model))
         if lane is None:
             lane = self._new_lane(job.path, job.model)
+        self.budget.comes(job)
         lane.queue.append(Ticket(job, attempts))
         self.queued += 1
         if len(lane.queue) == 1:
@@ -212,12 +216,18 @@ class Scheduler:
                 return self._guards.halted
         return None
 
-    def _take(self, lane: Lane, ticket: Ticket, queue: ModelQueue, now: float) -> Grant | Unsent:
+    def _take(self, lane: Lane, ticket: Ticket, queue: ModelQueue, now: float) -> Grant | Unsent | Idle | Halt:
+        over = self.budget.admit(ticket.job, self.in_flight)
+        if over is not None:
+            if isinstance(over, Halt):
+                self.halt(over)
+            return over
         lane.pop()
         self.queued -= 1
         tokens = queue.capacity.tokens
         if tokens is not None and lane.surely_too_large(ticket.demand.tokens, tokens.limit):
             self._guards.failed()
+            self.budget.released(ticket.job)
             text = f"it needs about {ticket.demand.tokens} tokens, the limit is {tokens.limit:.0f} per minute"
             return Unsent(ticket, "request_too_large", text)
         queue.sent(ticket, now)
@@ -259,6 +269,7 @@ class Scheduler:
         self.in_flight -= 1
         queue.blocked_until = float("-inf")
         queue.capacity.returned(ticket.stamps)
+        self.budget.ended(ticket.job, outcome)
         if ticket.probe:
             ticket.probe = False
             lane.probe_ended(now)
@@ -278,8 +289,9 @@ class Scheduler:
                 self._guards.no_such_model(step.fault)
         return step
 
-    def abandoned(self, ticket: Ticket) -> None:
-        """A worker was stopped while this job was in flight: it stays unanswered."""
+    def abandoned(self, ticket: Ticket, *, sent: bool = True) -> None:
+        """A worker was stopped while this job was in flight, or about to be sent: it stays unanswered."""
+        (self.budget.cut_off if sent else self.budget.released)(ticket.job)
         lane = self._lanes[ticket.job.path, ticket.job.model]
         lane.in_flight -= 1
         self.in_flight -= 1

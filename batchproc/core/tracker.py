@@ -29,7 +29,8 @@ from batchproc.model import RateSeen
 _EARLY = 0.5  # share of the limit below which a refusal shows that the limit is enforced over something short
 _SAME_S = 2.0  # two instants that are the same for a server that gives waits in whole seconds
 _LONG_S = 3600.0  # a window this long is not paced: what is left of a day may be sent at once
-_MARGIN_S = 0.05  # what a sliding window begins with: two requests do not take equally long to the server
+_SHORT_S = 1.5  # a bucket of a second's worth holds less than this much
+_MARGIN_S = 0.05  # to begin with: two requests do not take equally long to the server
 _MOST_MARGIN_S = 1.0
 _WINDOWS = frozenset({Kind.FIXED, Kind.SLIDING})
 __all__ = ["CapacityTracker", "Kind", "Stamp"]
@@ -61,6 +62,8 @@ class CapacityTracker:
         self.kind = Kind.UNKNOWN if self._adapts else Kind.PACED
         self._total = self._under_way = 0.0
         self._outer = Bucket(self.limit, self.rate, now - window_s if self._long else now)
+        if self._adapts:
+            self._outer.margin_s = _MARGIN_S
         self._burst = Bucket(self._most_at_once(burst_s or 1.0), self.rate, now)
         self._sliding = Sliding(self.limit, window_s)
         self._sliding.margin_s = _MARGIN_S
@@ -74,6 +77,11 @@ class CapacityTracker:
     def burst(self) -> float:
         """How much is dared at once while the server's kind is not known."""
         return self._burst.capacity
+
+    @property
+    def capacity(self) -> float:
+        """What the server holds when it is untouched, as far as is known."""
+        return self._outer.capacity
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 if now. More than the limit waits for an untouched window."""
@@ -247,9 +255,10 @@ class CapacityTracker:
             return
         if self.kind is Kind.FIXED and self._fixed is not None and self._fixed.not_yet(wait_s, now):
             return
+        most_s = _MOST_MARGIN_S if self.kind is Kind.SLIDING else 0.1
         window = self._fixed if self.kind is Kind.FIXED else self._sliding if self.kind is Kind.SLIDING else self._outer
         if window is not None:
-            window.margin_s = min(_MOST_MARGIN_S, window.margin_s + min(wait_s, 0.1) + 0.02)
+            window.margin_s = min(_MOST_MARGIN_S, window.margin_s + min(wait_s, most_s) + 0.02)
 
     def _window(self, now: float, wait_s: float | None) -> None:
         """The server counts in windows: from known instants where the wait tells them, else sliding."""
@@ -276,7 +285,7 @@ class CapacityTracker:
         if kind is Kind.BUCKET:
             whole = resets.capacity > 0.95 * self.limit
             self._outer.resize(self.limit if whole else max(resets.capacity, 1.0), self.rate, stamp.at)
-            if not whole and not resets.settled:
+            if not whole and resets.capacity > _SHORT_S * self.rate + 1 and not resets.settled:
                 return  # it may as well be a window much shorter than the limit's
         elif kind is self.kind:
             return

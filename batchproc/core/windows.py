@@ -69,16 +69,20 @@ class Bucket:
         self.set(capacity - used, now)
 
 
+_OPENS_S = 0.3  # how much too early room in a window may seem to be
+_FIRST = 1 / 50  # of a window, until then
+_FULL_S = 1.0  # without a charge: it was full
 _GRAINS = 1200  # charges within so small a part of the window are remembered as one
 
 
 class Sliding:
     """At most `limit` in any `window_s` seconds, by the client's own sends.
 
-    `margin_s` is added to the window: two requests do not take equally long to the server.
+    `margin_s` is added to the window: two requests do not take equally long to the server. Where it has been full for
+    a while a few go first when charges begin to expire: by how much they are too early the refusals say.
     """
 
-    __slots__ = ("_grain_s", "_log", "_sum", "limit", "margin_s", "window_s")
+    __slots__ = ("_first", "_grain_s", "_held", "_log", "_opened", "_sum", "_taken_at", "limit", "margin_s", "window_s")
 
     def __init__(self, limit: float, window_s: float) -> None:
         self.limit = limit
@@ -87,6 +91,8 @@ class Sliding:
         self._grain_s = window_s / _GRAINS
         self._log: deque[list[float]] = deque()  # [when the charges expire, amount, when the first would have]
         self._sum = 0.0
+        self._taken_at = self._opened = float("-inf")
+        self._first = self._held = 0.0  # what was taken since it opened; what was used at the last charge
 
     def used(self, now: float) -> float:
         """What was taken within the last window."""
@@ -101,7 +107,8 @@ class Sliding:
         """Seconds until `amount` may be taken; 0 if now."""
         over = self.used(now) + min(amount, self.limit) - self.limit
         if over <= 1e-9:
-            return 0.0
+            opening_s = self._opened + _OPENS_S - now
+            return opening_s if opening_s > 0 and self._first > self.limit * _FIRST else 0.0
         for expires, taken, _ in self._log:
             over -= taken
             if over <= 1e-9:
@@ -111,7 +118,12 @@ class Sliding:
     def take(self, amount: float, now: float) -> None:
         """Charge `amount`."""
         expires = now + self.window_s + self.margin_s
+        if now - self._taken_at > _FULL_S and self._held > self.limit / 2:
+            self._opened, self._first = now, 0.0
+        self._taken_at = now
+        self._first += amount
         self._sum += amount
+        self._held = self._sum
         if self._log and expires - self._log[-1][2] < self._grain_s:
             # Remembered at the later instant: a charge is never forgotten too early.
             self._log[-1][0] = max(expires, self._log[-1][0])
@@ -136,10 +148,6 @@ class Sliding:
         """When the oldest charge expires; `now` if there is none."""
         self.used(now)
         return self._log[0][0] if self._log else now
-
-
-_OPENS_S = 0.3  # how much too early the beginning of a window may seem to be
-_FIRST = 1 / 50  # of a window, until then
 
 
 class Fixed:
@@ -174,8 +182,8 @@ class Fixed:
 
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 if now."""
-        if min(amount, self.limit) > self.left(now) + 1e-9:
-            return self.ends + self.margin_s - now
+        if min(amount, self.limit) > self.left(now) + 1e-9 or now > self.ends:
+            return max(0.0, self.ends + self.margin_s - now)
         opening_s = self._opened + _OPENS_S - now
         return opening_s if opening_s > 0 and self.used > self.limit * _FIRST else 0.0
 

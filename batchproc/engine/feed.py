@@ -206,10 +206,10 @@ class Feed:
         if not self._weigher.exact and self._scheduler.counts_tokens(job.model):  # learnt from the server
             await asyncio.to_thread(self._weigher.count_exactly, job.model)
         if len(job.body) > _LONG:
-            tokens, limiter, cap = await self._weigher.weigh_long(job.path, job.model, job.body)
+            tokens, limiter, cap, n = await self._weigher.weigh_long(job.path, job.model, job.body)
         else:
-            tokens, limiter, cap = self._weigher.weigh(job.path, job.model, job.body)
-        job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap)
+            tokens, limiter, cap, n = self._weigher.weigh(job.path, job.model, job.body)
+        job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap, choices=n)
         self._scheduler.submit(job, self._earlier.sent.get(job.index, 0))
 
     def close(self) -> None:

@@ -211,7 +211,7 @@ class Pool:
         while True:
             ticket = grant.ticket
             if self.scheduler.halted is not None:  # since the permission was given
-                self.scheduler.abandoned(ticket)
+                self.scheduler.abandoned(ticket, sent=False)
                 self.left += 1
                 self._stop()
                 return

@@ -15,6 +15,8 @@ from batchproc.events import Event, JobEnded, Note
 from batchproc.ports import Ledger
 from batchproc.snapshot import ModelRate, Snapshot
 
+_TELLING = 20  # jobs after which their cost says something of the others'
+
 
 class Watch:
     """Makes snapshots. `now` is the loop's clock; `size` the bytes of the input where they are known.
@@ -40,6 +42,7 @@ class Watch:
         self.stats = Stats()
         self.resumed = ledger.totals.succeeded + ledger.totals.failed
         self.started = now
+        self.cost: Callable[[], float | None] = lambda: None  # USD so far
         self._scheduler = scheduler
         self._pool = pool
         self._feed = feed
@@ -77,6 +80,10 @@ class Watch:
         left = known - done if known is not None and known >= done else None
         eta_s, held_by = self._time_left(left, rate, now)
         out = min(self.stats.out.values(), default=None)
+        cost = self.cost()
+        whole = None
+        if cost and known and done >= _TELLING and self._total is None:  # what is done is what it was paid for
+            whole = cost * known / done
         return Snapshot(
             elapsed_s=now - self.started,
             total=total,
@@ -100,6 +107,8 @@ class Watch:
             stopping=self.stats.stopping,
             checked=feed.checked,
             held_by=held_by,
+            cost_usd=cost,
+            cost_whole_usd=whole,
         )
 
     def _look(self, waiting_for: str, now: float) -> None:

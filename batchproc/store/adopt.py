@@ -80,11 +80,12 @@ async def _each(batches: AsyncIterator[list[RawLine]]) -> AsyncIterator[RawLine]
 
 def _check(output: str, line: bytes, index: int, raw: RawLine | None, parser: Parser, totals: Totals) -> None:
     """Count a line that fits. Raises ForeignOutput for one that does not."""
-    why = f"the input has only {index} jobs" if raw is None else _misfit(line, index, raw, parser.parse(raw))
+    job = parser.parse(raw) if raw is not None else None
+    why = f"the input has only {index} jobs" if raw is None or job is None else _misfit(line, index, raw, job)
     seen = read_line(line)
     if why or seen is None or raw is None:
         raise ForeignOutput(f"line {index + 1} of `{output}` is not the result of job {index}: {why}", _HINT)
-    totals.add(seen.code, seen.usage, raw.line, seen.message)
+    totals.add(seen.code, seen.usage, raw.line, seen.message, job.model if isinstance(job, Job) else seen.model)
 
 
 def _misfit(line: bytes, index: int, raw: RawLine, job: Job | BadJob) -> str:

@@ -17,6 +17,9 @@ from __future__ import annotations
 
 import re
 from binascii import unhexlify
+from collections.abc import Collection
+from copy import copy
+from functools import lru_cache
 
 import msgspec
 from msgspec import Struct, field
@@ -27,6 +30,7 @@ from batchproc.store.input import InputIdentity
 from batchproc.store.record import PREFIX, is_whole, seal
 
 VERSION = 1
+_MODELS = 1000  # models whose tokens are kept apart
 _encode = msgspec.json.Encoder().encode
 
 
@@ -45,6 +49,44 @@ class ErrorCount(Struct):
     message: str
 
 
+class Spent(Struct):
+    """What one model's answers used, in tokens; `cached_tokens` are among the input's.
+
+    `lost` attempts were sent under a budget and brought no usage back: the most that they can have used.
+    """
+
+    answers: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    lost: int = 0
+    lost_input: int = 0
+    lost_output: int = 0
+
+    def add(self, usage: Usage, answers: int = 1) -> None:
+        """Count an answer; −1 takes it back."""
+        self.answers += answers
+        self.input_tokens += answers * usage.input_tokens
+        self.cached_tokens += answers * usage.cached_tokens
+        self.output_tokens += answers * usage.output_tokens
+
+    def merge(self, other: Spent, *, losses_only: bool = False) -> None:
+        """Count what another sum has, or only its losses."""
+        for name in self.__struct_fields__:
+            if not losses_only or name.startswith("lost"):
+                setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def as_named(model: str, known: Collection[str]) -> str:
+    """The name of `known` for a model as an answer names it: servers add dates and the like; else that name itself."""
+    if model in known:
+        return model
+    begin = [name for name in known if name and model.startswith(name)]
+    if begin:
+        return max(begin, key=len)
+    return next(iter(known)) if len(known) == 1 else model
+
+
 class Totals(Struct):
     """What the results so far add up to. Tokens as the provider reported them."""
 
@@ -53,13 +95,15 @@ class Totals(Struct):
     input_tokens: int = 0
     output_tokens: int = 0
     errors: dict[str, ErrorCount] = field(default_factory=dict)
+    models: dict[str, Spent] = field(default_factory=dict)  # by the name that the jobs use
 
-    def add(self, code: str | None, usage: Usage, line: int, message: str) -> None:
+    def add(self, code: str | None, usage: Usage, line: int, message: str, model: str = "") -> None:
         """Count one result."""
         if code is None:
             self.succeeded += 1
             self.input_tokens += usage.input_tokens
             self.output_tokens += usage.output_tokens
+            self.spent(model).add(usage)
             return
         self.failed += 1
         known = self.errors.get(code)
@@ -70,12 +114,13 @@ class Totals(Struct):
         elif len(self.errors) < 100:
             self.errors[code] = ErrorCount(1, line, message[:200])
 
-    def take_back(self, code: str | None, usage: Usage) -> None:
+    def take_back(self, code: str | None, usage: Usage, model: str = "") -> None:
         """A result that was counted is not the last of its job."""
         if code is None:
             self.succeeded -= 1
             self.input_tokens -= usage.input_tokens
             self.output_tokens -= usage.output_tokens
+            self.spent(model).add(usage, -1)
             return
         self.failed -= 1
         known = self.errors.get(code)
@@ -84,10 +129,40 @@ class Totals(Struct):
             if known.count <= 0:
                 del self.errors[code]
 
+    def spent(self, model: str) -> Spent:
+        """What this model used, to be counted on; the nameless one where there are more models than are kept apart."""
+        spent = self.models.get(model)
+        if spent is None:
+            name = model if len(self.models) < _MODELS else ""
+            spent = self.models[name] = self.models.get(name) or Spent()
+        return spent
+
+    def lose(self, model: str, input_tokens: int, output_tokens: int) -> None:
+        """Count an attempt that may have been billed at the most that it can have used."""
+        spent = self.spent(model)
+        spent.lost += 1
+        spent.lost_input += input_tokens
+        spent.lost_output += output_tokens
+
+    def rename(self, known: Collection[str]) -> None:
+        """Give models that are counted under a server's name the one of `known` that the jobs must have used."""
+        for name in [n for n in self.models if n not in known]:
+            target = as_named(name, known)
+            if target != name:
+                was = self.models.pop(name)
+                self.spent(target).merge(was)
+
+    def merge_spent(self, other: Totals, *, losses_only: bool = False) -> None:
+        """Count what other totals spent, or only lost, too."""
+        for model, spent in other.models.items():
+            if not losses_only or spent.lost:
+                self.spent(model).merge(spent, losses_only=losses_only)
+
     def copy(self) -> Totals:
         """An independent copy."""
         errors = {k: ErrorCount(e.count, e.line, e.message) for k, e in self.errors.items()}
-        return Totals(self.succeeded, self.failed, self.input_tokens, self.output_tokens, errors)
+        models = {k: copy(s) for k, s in self.models.items()}
+        return Totals(self.succeeded, self.failed, self.input_tokens, self.output_tokens, errors, models)
 
 
 class Mark(Struct, frozen=True):
@@ -95,7 +170,8 @@ class Mark(Struct, frozen=True):
 
     The first `next_index` results are the first `output_length` bytes of the output. `at` is Unix time. `input` is
     None while the input is not known to be the one that was answered. `sums` are the CRC-32 of the output lines from
-    `since` on, eight hexadecimal digits each; what earlier marks say of these lines holds no longer.
+    `since` on, eight hexadecimal digits each; what earlier marks say of these lines holds no longer. `closed`: the
+    process ended in order, nothing was in flight any more.
 
     For those who only look: `saved` are the totals of all results, also of the `waiting` ones; `tries` is how often
     the job that the output waits for was sent.
@@ -110,6 +186,7 @@ class Mark(Struct, frozen=True):
     done: bool = False
     since: int = 0
     sums: str = ""
+    closed: bool = False
     saved: Totals | None = None
     waiting: int = 0
     tries: int = 0
@@ -178,7 +255,7 @@ def result_record(result: Result) -> bytes:
     """A result that waits, as a record. Its output line stands at the end as it will be written."""
     usage = result.usage
     return seal(
-        b'"kind":"result","index":%d,"job":"%s","input_line":%d,"code":%s,"usage":[%d,%d],"line":%s'
+        b'"kind":"result","index":%d,"job":"%s","input_line":%d,"code":%s,"usage":[%d,%d,%d],"model":%s,"line":%s'
         % (
             result.index,
             result.digest.hex().encode(),
@@ -186,6 +263,8 @@ def result_record(result: Result) -> bytes:
             _encode(result.code),
             usage.input_tokens,
             usage.output_tokens,
+            usage.cached_tokens,
+            _encode(result.model),
             result.line[:-1],
         )
     )
@@ -193,8 +272,14 @@ def result_record(result: Result) -> bytes:
 
 RESULT = re.compile(
     rb'"kind":"result","index":(\d+),"job":"([0-9a-f]{16})","input_line":(\d+),'
-    rb'"code":(null|"(?:[^"\\]|\\.)*"),"usage":\[(\d+),(\d+)\],"line":'
+    rb'"code":(null|"(?:[^"\\]|\\.)*"),"usage":\[(\d+),(\d+)(?:,(\d+))?\],(?:"model":("(?:[^"\\]|\\.)*"),)?"line":'
 )
+
+
+@lru_cache(maxsize=1024)
+def text_of(model: bytes | None) -> str:
+    """A model's name as a record has it; records of earlier versions have none."""
+    return str(msgspec.json.decode(model)) if model else ""
 
 
 def message_in(line: bytes) -> str:
@@ -208,9 +293,10 @@ def parse_result(record: bytes) -> Result | None:
     m = RESULT.match(record, PREFIX)
     if m is None or not is_whole(record):
         return None
-    index, digest, at, code, input_tokens, output_tokens = m.groups()
+    index, digest, at, code, input_tokens, output_tokens, cached, model = m.groups()
     line = record[m.end() : -1] + b"\n"
     key = unhexlify(digest)
     if code == b"null":
-        return Result(int(index), key, line, None, int(at), "", Usage(int(input_tokens), int(output_tokens)))
+        usage = Usage(int(input_tokens), int(output_tokens), int(cached or 0))
+        return Result(int(index), key, line, None, int(at), "", usage, text_of(model))
     return Result(int(index), key, line, str(msgspec.json.decode(code)), int(at), message_in(line))

@@ -9,15 +9,15 @@ import msgspec
 from msgspec import Struct
 
 from batchproc.model import NO_USAGE, Usage
-from batchproc.store.checkpoint import Totals
+from batchproc.store.checkpoint import Totals, text_of
 from batchproc.store.reading import whole_lines
-from batchproc.store.recover import read_output
+from batchproc.store.recover import keep_losses, names_known, read_output
 from batchproc.store.scan import Marks, sent_records
 
 # A result's record up to its line; a run of them is found much faster than each is looked at.
 _RESULT = re.compile(
     rb'\n\{"crc":"[0-9a-f]{8}","kind":"result","index":(\d+),"job":"[0-9a-f]{16}","input_line":(\d+),'
-    rb'"code":(null|"(?:[^"\\]|\\.)*"),"usage":\[(\d+),(\d+)\],"line":'
+    rb'"code":(null|"(?:[^"\\]|\\.)*"),"usage":\[(\d+),(\d+)(?:,(\d+))?\],(?:"model":("(?:[^"\\]|\\.)*"),)?"line":'
 )
 _ANSWER, _FAILURE = 1, 2
 
@@ -39,12 +39,18 @@ def count(output: str, checkpoint: str, marks: Marks) -> Counted:
     """Count; failures that wait have no messages. Raises OSError."""
     size = os.path.getsize(output) if os.path.exists(output) else 0
     tail = read_output(output, size, marks)
+    keep_losses(tail.written, marks.last)
     totals, first = tail.written.copy(), tail.next_index
     kinds = bytearray()
     failed: dict[int, tuple[str, int]] = {}
-    tries = 0
+    tries = offset = 0
+    models: set[str] = set()
+    retry_from = marks.retry_from if marks.retry is not None else None
     for block in whole_lines(checkpoint) if os.path.exists(checkpoint) else ():
-        for number, line, code, input_tokens, output_tokens in _RESULT.findall(b"\n" + block):
+        if retry_from is not None and offset + len(block) > retry_from:
+            _count_retried(block[max(0, retry_from - offset) :], first, totals)
+        offset += len(block)
+        for number, line, code, input_tokens, output_tokens, cached, model in _RESULT.findall(b"\n" + block):
             at = int(number) - first
             if at < 0:
                 continue
@@ -58,9 +64,19 @@ def count(output: str, checkpoint: str, marks: Marks) -> Counted:
                 if kinds[at]:
                     del failed[at]
                 kinds[at] = _ANSWER
-                totals.add(None, Usage(int(input_tokens), int(output_tokens)), 0, "")
+                totals.add(None, Usage(int(input_tokens), int(output_tokens), int(cached or 0)), 0, "", text_of(model))
         for sent in sent_records(block):
+            if sent.requests:
+                models.add(sent.model)
             tries += sent.jobs.count(first) - sent.undone.count(first)
     for code_text, line_number in failed.values():
         totals.add(code_text, NO_USAGE, line_number, "")
+    totals.rename(names_known(models, marks.last))
     return Counted(totals, first, len(kinds) - kinds.count(0), max(0, tries), not tail.bad)
+
+
+def _count_retried(block: bytes, first: int, totals: Totals) -> None:
+    """Answers of a retry that is not through: they take the places of failed lines later, but are paid for now."""
+    for number, _, code, input_tokens, output_tokens, cached, model in _RESULT.findall(b"\n" + block):
+        if code == b"null" and int(number) < first:
+            totals.spent(text_of(model)).add(Usage(int(input_tokens), int(output_tokens), int(cached or 0)))

@@ -60,7 +60,7 @@ async def read_lines(blocks: Blocks, *, index: int = 0, line: int = 1, offset: i
                     carry.append(piece)
                     piece = b"".join(carry)
                     carry, carried = [], 0
-                size, raw = len(piece), _line(piece, index, line, offset)
+                size, raw = len(piece), line_of(piece, index, line, offset)
             if raw is not None:
                 out.append(raw)
                 index += 1
@@ -80,7 +80,7 @@ async def read_lines(blocks: Blocks, *, index: int = 0, line: int = 1, offset: i
                 carry, carried = [], 0
 
 
-def _line(piece: bytes, index: int, line: int, offset: int) -> RawLine | None:
+def line_of(piece: bytes, index: int, line: int, offset: int) -> RawLine | None:
     """A line by its bytes without the newline; None if it is blank."""
     if len(piece) > MAX_LINE:
         return _TooLong([piece]).line(index, line, offset)

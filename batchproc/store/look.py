@@ -34,8 +34,20 @@ class _Counted(Struct):
     complete: bool
 
 
+class Looked(Struct):
+    """How far a run is, and what its answers used by model."""
+
+    status: Status
+    totals: Totals
+
+
 def look(output: str, checkpoint: str) -> Status:
     """How far the run with these files is. Raises UsageError, ForeignOutput, DiskFailed."""
+    return looked(output, checkpoint).status
+
+
+def looked(output: str, checkpoint: str) -> Looked:
+    """The same, and what it spent. Raises UsageError, ForeignOutput, DiskFailed."""
     marks = told_by(output, checkpoint)
     running = held_by(output)
     counted = _quick(output, marks, running) or _count(output, checkpoint, marks)
@@ -45,7 +57,7 @@ def look(output: str, checkpoint: str) -> Status:
     complete = counted.complete and not retrying
     exit_code = 5 if not complete else 3 if totals.failed else 0
     answered = totals.succeeded + totals.failed
-    return Status(
+    status = Status(
         output=output,
         checkpoint=checkpoint,
         state="running" if running else "unfinished" if not complete else "finished",
@@ -73,6 +85,7 @@ def look(output: str, checkpoint: str) -> Status:
         folder=begun.folder if begun else None,
         command=(stop.command if stop else "") or (begun.command if begun else None),
     )
+    return Looked(status, totals)
 
 
 def told_by(output: str, checkpoint: str) -> Marks:

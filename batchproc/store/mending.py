@@ -48,7 +48,7 @@ async def mended(
     for r in had.salvaged:
         where = await ckpt.append(result_record(r))
         had.order.put(r.index, where)
-        had.totals.add(r.code, r.usage, r.input_line, r.message)
+        had.totals.add(r.code, r.usage, r.input_line, r.message, r.model)
         had.digests.put(r.index, int.from_bytes(r.digest, "big"))
         had.unanswered.pop(r.index, None)
     if header is not None or had.salvaged:

@@ -39,6 +39,8 @@ class OpenedStore(Struct):
 
     `verify`: every answered line of the input must be read again and compared before anything is sent.
     `digests`: of the input lines of the results that wait (a `Digests`). `finished`: there is nothing left to do.
+    `killed`: the last process did not end in order, so requests may have been in flight. `before`: what was spent
+    besides what the store's totals say (those of a retry are only its own).
     """
 
     store: ResultStore
@@ -49,6 +51,8 @@ class OpenedStore(Struct):
     notes: list[str]
     resumed: bool
     finished: bool = False
+    killed: bool = False
+    before: Totals | None = None
 
 
 async def open_store(
@@ -110,7 +114,9 @@ async def open_store(
     position = start_position(had.mark, had.order.next_index, unchanged)
     store.position(position)
     sent = had.recent.groups(time.time())
-    return OpenedStore(store, position, not unchanged, had.digests, sent, had.notes, resumed=True, finished=finished)
+    opened = OpenedStore(store, position, not unchanged, had.digests, sent, had.notes, resumed=True, finished=finished)
+    opened.killed = not had.closed
+    return opened
 
 
 async def _start(

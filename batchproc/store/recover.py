@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from batchproc.core.order import InOrder
 from batchproc.model import Position, Result
 from batchproc.resultline import Seen, digest_in, read_line
-from batchproc.store.checkpoint import Header, Mark, Told, Totals
+from batchproc.store.checkpoint import Header, Mark, Told, Totals, as_named
 from batchproc.store.digests import Digests
 from batchproc.store.files import disk_failed
 from batchproc.store.reading import lines_of, parts_of
@@ -48,6 +48,7 @@ class Recovered(Struct):
     retry: Told | None = None  # a retry that is not through; its results begin at byte `retry_from` of the checkpoint
     retry_from: int = 0
     notes: list[str] = field(default_factory=list)
+    closed: bool = False  # the last process ended in order: nothing was in flight
 
 
 def has_lines(path: str) -> bool:
@@ -74,11 +75,15 @@ def recover(output: str, checkpoint: str) -> Recovered:
     except OSError as e:
         disk_failed("reading", output, e)
     order = InOrder(tail.next_index)
+    keep_losses(tail.written, marks.last)
     totals = tail.written.copy()
     try:
         found = scan(checkpoint, order, totals) if there else Scan(Digests(tail.next_index))
     except OSError as e:
         disk_failed("reading", checkpoint, e)
+    known = names_known(found.sent.models, marks.last)
+    for each in (totals, tail.written):
+        each.rename(known)
     return Recovered(
         header=found.header,
         order=order,
@@ -90,7 +95,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
         recent=found.sent.recent,
         unanswered=found.sent.unanswered(order),
         digests=found.digests,
-        salvaged=_salvaged(tail, found, order),
+        salvaged=[structs.replace(r, model=as_named(r.model, known)) for r in _salvaged(tail, found, order)],
         lost=tail.bad > 0,
         ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
         keep_tail=found.loose_tail,
@@ -98,7 +103,20 @@ def recover(output: str, checkpoint: str) -> Recovered:
         retry=marks.retry,
         retry_from=marks.retry_from,
         notes=_notes(output, checkpoint, marks.last, tail, found),
+        closed=found.closed,
     )
+
+
+def keep_losses(written: Totals, mark: Mark | None) -> None:
+    """What lost attempts may have used stands in marks only, wherever the output had to be read from."""
+    for model, known in mark.totals.models.items() if mark is not None else ():
+        spent = written.spent(model)
+        spent.lost, spent.lost_input, spent.lost_output = known.lost, known.lost_input, known.lost_output
+
+
+def names_known(sent_to: Collection[str], mark: Mark | None) -> set[str]:
+    """The names that the jobs use for their models, as requests and the last mark say."""
+    return {*sent_to, *(mark.totals.models if mark is not None else ())}
 
 
 def _salvaged(tail: Tail, found: Scan, order: InOrder) -> list[Result]:
@@ -178,7 +196,7 @@ def _read_tail(output: str, tail: Tail, marks: Marks) -> Tail:
         elif not broken and seen.index == tail.next_index:
             tail.next_index += 1
             tail.size = offset + len(line) + 1
-            tail.written.add(seen.code, seen.usage, seen.index + 1, seen.message)
+            tail.written.add(seen.code, seen.usage, seen.index + 1, seen.message, seen.model)
             if mark is not None and tail.size == mark.output_length and tail.next_index == mark.next_index:
                 tail.written = mark.written()  # it knows physical lines and the provider's own usage
         else:
@@ -216,7 +234,7 @@ def is_torn(line: bytes) -> bool:
 
 
 def _as_result(seen: Seen, line: bytes) -> Result:
-    return Result(seen.index, seen.digest or b"", line + b"\n", seen.code, 0, seen.message, seen.usage)
+    return Result(seen.index, seen.digest or b"", line + b"\n", seen.code, 0, seen.message, seen.usage, seen.model)
 
 
 def answered_digests(output: str) -> Iterator[bytes | None]:

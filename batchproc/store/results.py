@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
 
 from msgspec import structs
@@ -22,6 +21,7 @@ from batchproc.errors import DiskFailed
 from batchproc.model import Position, Result
 from batchproc.store import compact
 from batchproc.store.checkpoint import Header, Mark, Told, Totals, mark_record, result_record
+from batchproc.store.entry import START, Entry
 from batchproc.store.files import AppendFile
 from batchproc.store.input import InputIdentity
 from batchproc.store.journal import Journal, to_its_end
@@ -33,15 +33,12 @@ from batchproc.store.waiting import Waiting
 
 GROUP_S = 0.015  # how long results are collected before they are written
 SYNC_S = 0.5  # how long after a write the fsync begins
-_START = Position(0, 1, 0)
 
 
 class ResultStore:
     """Takes results and sent requests; writes output and checkpoint.
 
     `put` and `sent` only collect; `run` writes, until `close`. A failing disk makes `run` raise DiskFailed.
-    `compared_from`: the input is not the file it was; marks name it as the answered one only when the lines up to
-    this index have been passed.
     """
 
     def __init__(
@@ -68,21 +65,19 @@ class ResultStore:
         self._output = output
         self._journal = Journal(checkpoint, record_bytes=record_bytes, compacts=compacts)
         self._wall = wall
-        self._input = input_identity if not compared_from else None
-        self._new_input = input_identity
-        self._compared_from = compared_from
+        self._entry = Entry(input_identity, compared_from)
         self._results: list[Result] = []
         self._sent = sent if sent is not None else SentLog()
         self._waiting = Waiting(order)
         self._sums = LineSums(order.next_index)
-        self._positions: deque[Position] = deque()
-        self._position = _START
-        self._state = Mark(0.0, order.next_index, output.size, _START, written.copy(), self._input)
+        self._state = Mark(0.0, order.next_index, output.size, START, written.copy(), self._entry.identity)
         self._wake = asyncio.Event()
         self.notes = Notes(self._wake.set)
         self._dirty = asyncio.Event()
         self._ending = asyncio.Event()
         self._closing = False
+        self._sent_some = False  # in this process: its last mark must say that it ended in order
+        self._unsaid = False  # lost attempts that no mark knows yet
 
     @property
     def unanswered(self) -> dict[int, int]:
@@ -93,7 +88,7 @@ class ResultStore:
 
     def put(self, result: Result) -> None:
         """Take the result of a job; it is saved within a few hundredths of a second."""
-        self.totals.add(result.code, result.usage, result.input_line, result.message)
+        self.totals.add(result.code, result.usage, result.input_line, result.message, result.model)
         self._sent.answered(result.index)
         self._results.append(result)
         self._wake.set()
@@ -101,6 +96,7 @@ class ResultStore:
     def sent(self, model: str, index: int, tokens: int) -> None:
         """Note that a request goes out now: after a restart it still counts against its minute."""
         self._sent.sent(model, index, tokens)
+        self._sent_some = True
         self._wake.set()
 
     def not_sent(self, index: int) -> None:
@@ -108,11 +104,16 @@ class ResultStore:
         self._sent.not_sent(index)
         self._wake.set()
 
+    def lost(self, model: str, input_tokens: int, output_tokens: int) -> None:
+        """An attempt brought no usage back: a budget counts it as the most that it can have used."""
+        for totals in (self.totals, self._written):
+            totals.lose(model, input_tokens, output_tokens)
+        self._unsaid = True
+        self._wake.set()
+
     def position(self, position: Position) -> None:
         """Note where a line of the input starts; every few hundred lines is enough. Lines before it are compared."""
-        self._positions.append(position)
-        if position.index >= self._compared_from:
-            self._input = self._new_input
+        self._entry.note(position)
 
     def tell(self, told: Told) -> None:
         """Leave a note in the checkpoint, for whoever looks at the run."""
@@ -133,7 +134,7 @@ class ResultStore:
             await syncing
             while self._pending:
                 await to_its_end(self._flush())
-            if self._dirty.is_set() or self.done:
+            if self._dirty.is_set() or self.done or self._sent_some:
                 await self._make_durable(last=True)
         except BaseException:  # a failing disk, or this task was cancelled
             await self._save_rest()
@@ -156,7 +157,7 @@ class ResultStore:
 
     @property
     def _pending(self) -> bool:
-        return bool(self._results or self.notes or self._sent or self.order.ready())
+        return bool(self._results or self.notes or self._sent or self._unsaid or self.order.ready())
 
     async def _write_until_closed(self, syncing: asyncio.Task[None]) -> None:
         while not self._closing:
@@ -188,6 +189,7 @@ class ResultStore:
             if not self._pending:
                 return
             results, self._results = self._results, []
+            self._unsaid = False
             fresh = {r.index: r for r in results}
             try:
                 await self._extend_output(fresh)
@@ -208,7 +210,7 @@ class ResultStore:
             r = fresh.pop(order.next_index, None)
             if r is not None:
                 lines.append(r.line)
-                written.add(r.code, r.usage, r.input_line, r.message)
+                written.add(r.code, r.usage, r.input_line, r.message, r.model)
                 order.advance()
                 continue
             helping = await self._waiting.take(self._journal.file, taken)
@@ -217,7 +219,7 @@ class ResultStore:
             taken += len(helping)
             for r in helping:
                 lines.append(r.line)
-                written.add(r.code, r.usage, r.input_line, r.message)
+                written.add(r.code, r.usage, r.input_line, r.message, r.model)
         if lines:
             await self._output.append(b"".join(lines))
             self._sums.add(lines)
@@ -247,15 +249,13 @@ class ResultStore:
     def _settle(self) -> None:
         """Remember a state in which output and counts agree: what the next mark will say."""
         n = self.order.next_index
-        while self._positions and self._positions[0].index <= n:
-            self._position = self._positions.popleft()
         self._state = Mark(
             self._wall(),
             n,
             self._output.size,
-            self._position,
+            self._entry.up_to(n),
             self._written.copy(),
-            self._input,
+            self._entry.identity,
             self.done,
             saved=self.totals.copy(),
             waiting=self.order.waiting,
@@ -287,13 +287,14 @@ class ResultStore:
     async def _make_durable(self, *, last: bool = False) -> None:
         if last:
             if self.done:
-                self._input = self._new_input
+                self._entry.read_all()
             self._settle()
         state = self._state
         await self._output.sync()
         async with self._journal.writing:
             sums = self._sums.text(state.next_index)
-            await self._journal.append(mark_record(structs.replace(state, since=self._sums.since, sums=sums)))
+            mark = structs.replace(state, since=self._sums.since, sums=sums, closed=last)
+            await self._journal.append(mark_record(mark))
             self._sums.forget(state.next_index)
         await self._journal.sync()
 

@@ -39,22 +39,36 @@ _FINE = re.compile(rb', "error": null, "attempts": \d+\}\Z')  # so ends an answe
 
 
 class RetryStore(ResultStore):
-    """Keeps every result in the checkpoint."""
+    """Keeps every result in the checkpoint. `before` is the last mark: that of the run, and what this retry lost."""
+
+    before: Mark | None = None
+
+    def mark(self, *, closed: bool = False) -> Mark | None:
+        """The mark of the run again, with what was lost since. It holds no checksums: see the module's text."""
+        if self.before is None:
+            return None
+        totals = self.before.totals.copy()
+        totals.merge_spent(self.totals, losses_only=True)
+        return structs.replace(self.before, at=time.time(), totals=totals, since=0, sums="", closed=closed)
 
     def position(self, position: Position) -> None:
         """Of no use here."""
 
     async def _make_durable(self, *, last: bool = False) -> None:
+        mark = self.mark(closed=last)
+        if mark is not None and (last or any(spent.lost for spent in self.totals.models.values())):
+            async with self._journal.writing:
+                await self._journal.append(mark_record(mark))
         await self._journal.sync()
 
 
 class OpenedRetry(Struct):
-    """A retry that may go on. `written` is None where the input need not be compared; `mark` is that of the run."""
+    """A retry that may go on. `written` is None where the input need not be compared."""
 
     opened: OpenedStore
+    store: RetryStore
     chosen: Chosen
     written: Iterator[bytes | None] | None
-    mark: Mark | None
 
 
 async def open_retry(
@@ -99,10 +113,12 @@ async def open_retry(
         sent=SentLog(had.recent, found.sent.unanswered(order)),
         compacts=False,
     )
-    opened = OpenedStore(
-        store, Position(0, 1, 0), False, found.digests, had.recent.groups(time.time()), had.notes, resumed=True
-    )
-    return OpenedRetry(opened, chosen, None if unchanged else answered_digests(output), had.mark)
+    store.before = had.mark
+    sent = had.recent.groups(time.time())
+    opened = OpenedStore(store, Position(0, 1, 0), False, found.digests, sent, had.notes, resumed=True)
+    opened.killed = not had.closed
+    opened.before = had.mark.totals if had.mark is not None else had.written
+    return OpenedRetry(opened, store, chosen, None if unchanged else answered_digests(output))
 
 
 def _header(

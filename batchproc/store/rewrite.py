@@ -44,8 +44,8 @@ def rewrite(
 ) -> Totals:
     """Put the new results, which wait in the checkpoint as `order` says, into the output; returns its totals.
 
-    `before` is the mark of the run; `identity` and `position` (of the last job) are those of the input, which is
-    `longer` where it has jobs that the run never had. Raises DiskFailed.
+    `before` is the mark of the run, with all that was lost; `identity` and `position` (of the last job) are those of
+    the input, which is `longer` where it has jobs that the run never had. Raises DiskFailed.
     """
     path = output + SUFFIX
     totals = _tokens_before(before)
@@ -62,9 +62,8 @@ def rewrite(
     sync_folder(output)
     now = time.time()
     text = sums.text(chosen.jobs) if size <= _SUMMED_BYTES else ""
-    mark = Mark(
-        now, chosen.jobs, size, position, totals, identity, not longer, since=0, sums=text, saved=totals, waiting=0
-    )
+    done = not longer
+    mark = Mark(now, chosen.jobs, size, position, totals, identity, done, sums=text, closed=True, saved=totals)
     _append(checkpoint, mark_record(mark) + told_record(Told(now, "retried", lines=chosen.jobs)))
     return totals
 
@@ -82,7 +81,7 @@ def _lines(output: str, source: int, order: InOrder, chosen: Chosen, totals: Tot
                     f"the new result of job {index} cannot be read back from its checkpoint",
                     "check the disk, then run the same command again: this job is asked again",
                 )
-            totals.add(r.code, r.usage, r.input_line, r.message)
+            totals.add(r.code, r.usage, r.input_line, r.message, r.model)
             yield r.line
             continue
         if chosen.state[index] in (LEFT_OUT, CHOSEN):
@@ -90,14 +89,14 @@ def _lines(output: str, source: int, order: InOrder, chosen: Chosen, totals: Tot
             if seen is not None:
                 totals.add(seen.code, NO_USAGE, chosen.lines[index] or index + 1, seen.message)
         else:
-            totals.add(None, NO_USAGE, 0, "")
+            totals.succeeded += 1
         yield line + b"\n"
 
 
 def _tokens_before(before: Mark | None) -> Totals:
-    """The tokens of the answers that stay: failed lines have none."""
-    was = before.totals if before is not None else Totals()
-    return Totals(0, 0, was.input_tokens, was.output_tokens)
+    """The tokens of the answers that stay, and what was lost: failed lines have none."""
+    was = before.totals.copy() if before is not None else Totals()
+    return Totals(0, 0, was.input_tokens, was.output_tokens, models=was.models)
 
 
 def _copy(path: str, lines: Iterator[bytes], sums: LineSums) -> int:

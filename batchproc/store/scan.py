@@ -9,8 +9,8 @@ import msgspec
 from msgspec import Struct, field
 
 from batchproc.core.order import InOrder
-from batchproc.model import NO_USAGE, Result
-from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Told, Totals, message_in, parse_result
+from batchproc.model import NO_USAGE, Result, Usage
+from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Told, Totals, message_in, parse_result, text_of
 from batchproc.store.digests import Digests
 from batchproc.store.reading import lines_of, parts_of, read_record, whole_lines
 from batchproc.store.record import PREFIX, is_whole
@@ -25,6 +25,7 @@ _RESULT_KIND = b'"kind":"result"'
 _MARK_KIND = b'"kind":"mark"'
 _SENT_KIND = b'"kind":"sent"'
 _NOTE_KIND = b'"kind":"note"'
+_CLOSED = b'"closed":true'
 _OPENING = b'{"crc":"'
 
 
@@ -47,7 +48,7 @@ class Scan(Struct):
 
     `size` is where its last whole record ends; `damaged` counts bad lines before that. `results` and
     `result_bytes` count the result records. `loose` are results whose records are whole but do not stand on a line
-    of their own; `loose_tail`: some of them stand behind `size`.
+    of their own; `loose_tail`: some of them stand behind `size`. `closed`: the last process ended in order.
     """
 
     digests: Digests
@@ -59,6 +60,7 @@ class Scan(Struct):
     result_bytes: int = 0
     loose: list[Result] = field(default_factory=list)
     loose_tail: bool = False
+    closed: bool = False
 
 
 def read_marks(path: str, *, sums: bool) -> Marks:
@@ -175,7 +177,7 @@ def _taker(path: str, order: InOrder, totals: Totals, found: Scan) -> Callable[[
         m = match(line, PREFIX)
         if m is None:
             return False
-        number, digest, at, code, input_tokens, output_tokens = m.groups()
+        number, digest, at, code, input_tokens, output_tokens, cached, model = m.groups()
         index = int(number)
         found.results += 1
         found.result_bytes += len(line)
@@ -188,9 +190,8 @@ def _taker(path: str, order: InOrder, totals: Totals, found: Scan) -> Callable[[
             order.move(index, offset)
         put_digest(index, int(digest, 16))
         if code == b"null":
-            totals.succeeded += 1
-            totals.input_tokens += int(input_tokens)
-            totals.output_tokens += int(output_tokens)
+            usage = Usage(int(input_tokens), int(output_tokens), int(cached or 0))
+            totals.add(None, usage, 0, "", text_of(model))
         else:
             text = str(msgspec.json.decode(code))
             totals.add(text, NO_USAGE, int(at), message_in(line[m.end() : -1]))
@@ -204,14 +205,18 @@ def _take_back(path: str, offset: int, totals: Totals) -> None:
     with open(path, "rb", buffering=0) as f:
         r = parse_result(read_record(f.fileno(), offset))
     if r is not None:
-        totals.take_back(r.code, r.usage)
+        totals.take_back(r.code, r.usage, r.model)
 
 
 def _note(found: Scan, line: bytes) -> bool:
     kind = line[PREFIX + 8 : PREFIX + 12]
     try:
         if kind == b"sent":
-            found.sent.add(_SENT.decode(line))
+            sent = _SENT.decode(line)
+            found.sent.add(sent)
+            found.closed = found.closed and not sent.requests
+        elif kind == b"mark":
+            found.closed = _CLOSED in line
         elif kind == b"batc":
             found.header = _HEADER.decode(line)
     except msgspec.DecodeError:

@@ -11,6 +11,7 @@ from batchproc.store.checkpoint import Sent, sent_record
 _FINE_S = 61.0  # groups younger than this are kept one by one
 _COARSE_S = 600.0  # older ones are summed up
 _DAY_S = 86_400.0
+_MODELS = 1000  # whose names are kept
 
 
 class RecentlySent:
@@ -47,11 +48,14 @@ class SentBefore:
 
     def __init__(self) -> None:
         self.recent = RecentlySent()
+        self.models: set[str] = set()
         self._jobs = array("q")  # of each request its job's index; −1 − index for one that was not sent after all
 
     def add(self, sent: Sent) -> None:
         """Note a record."""
         self.recent.add(sent)
+        if sent.requests and len(self.models) < _MODELS:
+            self.models.add(sent.model)
         self._jobs.extend(sent.jobs)
         self._jobs.extend([-1 - i for i in sent.undone])
 

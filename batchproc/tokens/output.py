@@ -41,7 +41,12 @@ def output_cap(path: str, body: Body) -> int | None:
         cap = _whole(body.max_output_tokens)
     if cap is None:
         return None
-    return min(cap * max(_whole(body.n) or 1, _whole(body.best_of) or 1), MOST)
+    return min(cap * choices(body), MOST)
+
+
+def choices(body: Body) -> int:
+    """How many answers a request asks for at once: the larger of `n` and `best_of`, as all of them are billed."""
+    return min(max(_whole(body.n) or 1, _whole(body.best_of) or 1), MOST)
 
 
 def _whole(value: Any) -> int | None:

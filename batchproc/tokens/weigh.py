@@ -7,17 +7,21 @@ from typing import NamedTuple
 from batchproc.tokens.body import read
 from batchproc.tokens.count import by_bytes, count_body, rule_for
 from batchproc.tokens.limiter import limiter_tokens
-from batchproc.tokens.output import output_cap
+from batchproc.tokens.output import choices, output_cap
 
 INLINE_BYTES = 16_384  # counted in 1 to 4 ms at the most; a longer body would hold up an event loop
 
 
 class Weighed(NamedTuple):
-    """Input tokens as counted, and as OpenAI's limiter estimates them (0: no rule); the output cap (None: none)."""
+    """Input tokens as counted, and as OpenAI's limiter estimates them (0: no rule); the output cap (None: none).
+
+    `choices` is how many answers are asked for at once.
+    """
 
     tokens: int
     limiter: int
     cap: int | None
+    choices: int = 1
 
 
 class Weigher:
@@ -58,16 +62,16 @@ class Weigher:
 
         return self._counted(await asyncio.to_thread(_weigh, path, model, body), body)
 
-    def _counted(self, weighed: tuple[int | None, int, int | None], body: bytes) -> Weighed:
-        tokens, limiter, cap = weighed
+    def _counted(self, weighed: tuple[int | None, int, int | None, int], body: bytes) -> Weighed:
+        tokens, limiter, cap, n = weighed
         if tokens is None:
             self.fallbacks += 1
             tokens = by_bytes(len(body))
-        return Weighed(tokens, limiter, cap)
+        return Weighed(tokens, limiter, cap, n)
 
 
-def _weigh(path: str, model: str, body: bytes) -> tuple[int | None, int, int | None]:
+def _weigh(path: str, model: str, body: bytes) -> tuple[int | None, int, int | None, int]:
     parsed = read(body)
     if parsed is None:
-        return None, 0, None
-    return count_body(path, parsed, model), limiter_tokens(path, parsed), output_cap(path, parsed)
+        return None, 0, None, 1
+    return count_body(path, parsed, model), limiter_tokens(path, parsed), output_cap(path, parsed), choices(parsed)

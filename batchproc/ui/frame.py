@@ -12,7 +12,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from batchproc.snapshot import ModelRate, Snapshot
-from batchproc.ui.plain import busiest, checking_words, done_words, outage_words, outlook_words
+from batchproc.ui.plain import busiest, checking_words, cost_words, done_words, outage_words, outlook_words
 from batchproc.ui.words import clip, count, duration, harmless, plural, remaining, share, short
 
 Piece: TypeAlias = tuple[str, str]  # text, style ("" for none)
@@ -91,7 +91,8 @@ def _delays(snapshot: Snapshot, width: int) -> list[Piece]:
     pieces = [(snapshot.rate_limited, "× 429", "yellow"), (snapshot.waiting_in_order, "waiting in order", "")]
     if snapshot.resumed:
         pieces.append((snapshot.resumed, "from earlier runs", ""))
-    return _numbers(pieces, width)
+    shown = _numbers(pieces, width)
+    return [*shown, (cost_words(snapshot), "")] if snapshot.cost_usd is not None and width >= _NARROW else shown
 
 
 def _numbers(pieces: Iterable[tuple[int, str, str]], width: int) -> list[Piece]:

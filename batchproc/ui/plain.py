@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from batchproc.events import Event
+from batchproc.price import usd
 from batchproc.snapshot import ModelRate, Snapshot, Summary
 from batchproc.ui.console import Console
 from batchproc.ui.notes import note
@@ -42,6 +43,13 @@ def checking_words(snapshot: Snapshot) -> str:
     return f"checking answered lines: {count(checked)}{known}"
 
 
+def cost_words(snapshot: Snapshot) -> str:
+    """What the answers cost so far, and what all of them will if the others cost as much."""
+    text = usd(snapshot.cost_usd or 0.0)
+    whole = snapshot.cost_whole_usd
+    return f"{text} of about {usd(whole)}" if whole is not None and whole > (snapshot.cost_usd or 0.0) * 1.005 else text
+
+
 def outage_words(snapshot: Snapshot) -> str:
     """For how long the server has been out, and since when on the clock of this run."""
     out = snapshot.outage_s or 0.0
@@ -70,6 +78,8 @@ def status_line(snapshot: Snapshot) -> str:
     parts += _rates(snapshot.models)
     if snapshot.rate_limited:
         parts.append(f"{count(snapshot.rate_limited)} × 429")
+    if snapshot.cost_usd is not None:
+        parts.append(cost_words(snapshot))
     if snapshot.waiting_for:
         parts.append(f"waiting for {clip(snapshot.waiting_for, _FOREIGN)}")
     if snapshot.outage_s is not None:

@@ -6,7 +6,7 @@ import shlex
 
 from batchproc.snapshot import Status
 from batchproc.ui.console import paint
-from batchproc.ui.summary import error_lines
+from batchproc.ui.summary import cost_words, error_lines
 from batchproc.ui.words import clip, count, duration, harmless, plural
 
 _LABEL = 11
@@ -58,6 +58,8 @@ def _rows(status: Status, stopped_s: float | None, here: bool, retry: str) -> li
     rows += [("failed" if not n else "", text) for n, text in enumerate(error_lines(status.errors, _WIDTH))]
     if totals.input_tokens or totals.output_tokens:
         rows.append(("tokens", f"{count(totals.input_tokens)} in + {count(totals.output_tokens)} out"))
+    if cost := cost_words(status):
+        rows.append(("cost", cost))
     rows.append(("files", f"{harmless(status.output)}, checkpoint {harmless(status.checkpoint)}"))
     if status.running is None and status.exit_code == 5 and status.command:
         folder = "" if here or status.folder is None else f"cd {shlex.quote(status.folder)} && "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from batchproc.snapshot import ErrorGroup, Summary
+from batchproc.price import usd
+from batchproc.snapshot import ErrorGroup, Status, Summary
 from batchproc.ui.console import Console, paint
 from batchproc.ui.jsontext import json_line
 from batchproc.ui.words import clip, count, duration, harmless, plural, rate
@@ -40,6 +41,8 @@ def summary_text(summary: Summary, colour: bool, width: int = 100) -> str:
         rows.append(("held back", f"by {harmless(summary.binding)}"))
     if summary.input_tokens or summary.output_tokens:
         rows.append(("tokens", f"{count(summary.input_tokens)} in + {count(summary.output_tokens)} out"))
+    if cost := cost_words(summary):
+        rows.append(("cost", cost))
     rows += [("failed", text) for text in error_lines(summary.errors, max(40, width - _LABEL))]
     if summary.output:
         rows.append(("files", _files(summary)))
@@ -70,6 +73,19 @@ def counts(summary: Summary) -> str:
     if summary.total is None:
         return f"{plural(done + not_run, 'job')} = {ended} + {count(not_run)} not run, the rest was not read"
     return f"{plural(summary.total, 'job')} = {ended} + {count(not_run)} not run"
+
+
+def cost_words(summary: Summary | Status) -> str:
+    """What a run has cost, in words; empty where no price is known."""
+    if summary.cost_usd is None:
+        return ""
+    text = usd(summary.cost_usd)
+    if summary.cost_lost_usd:
+        text += f", and at most {usd(summary.cost_lost_usd)} for requests whose answers were lost"
+    if summary.unpriced:
+        names = ", ".join(clip(name, _NAME) or "(no name)" for name in summary.unpriced[:_MODELS])
+        text += f"; no price is known for {names}" + (", …" if len(summary.unpriced) > _MODELS else "")
+    return text
 
 
 def _time(summary: Summary) -> str:

@@ -13,7 +13,7 @@ from configkit import OPTIONS, parse, samples
 
 from batchproc.cli.config import long_name
 from batchproc.cli.printconfig import Setting, as_json, as_text, gather
-from batchproc.cli.run import _Option, _read_config, run
+from batchproc.cli.run import _Option, read_config_file, run
 from batchproc.errors import UsageError
 from batchproc.settings import RunSettings
 
@@ -53,7 +53,7 @@ class Cents(click.ParamType):
 def test_money_is_shown_as_it_was_typed(source: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A budget of 7 dollars that is kept in cents is no budget of 700 dollars when it is saved and read."""
     option = _Option(["--budget"], type=Cents(), envvar="BUDGET")
-    file = _Option(["--config"], is_eager=True, callback=_read_config)
+    file = _Option(["--config"], is_eager=True, callback=read_config_file)
     (tmp_path / "c.toml").write_text("budget = 7.5\n")
     if source.startswith("env"):
         monkeypatch.setenv("BUDGET", "7.5")

@@ -169,6 +169,14 @@ def test_what_was_not_used_comes_back_where_the_provider_settles():
     assert [p.tracker.level(0.0) for p in dual.parts if p.tracker] == [1850, 870, 980], "no usage says nothing"
 
 
+def test_input_read_from_a_cache_is_charged_to_tokens_but_not_to_input_tokens():
+    """Anthropic's limits of input tokens do not count what was read from its cache."""
+    dual = DualCapacity(None, CapacityTracker(2000, 0.0), [("input_tokens", CapacityTracker(1000, 0.0))])
+    stamps = dual.take(demand := Demand(1, 500, 400, 100), 0.0)
+    dual.settle(demand, Usage(400, 100, 300), stamps, 0.0)
+    assert [p.tracker.level(0.0) for p in dual.parts if p.tracker] == [1500, 900]
+
+
 def test_a_restart_remembers_the_day_and_the_minute():
     """Each limit is charged with what falls into its own window; a day's bucket has been refilling since."""
     dual = DualCapacity(CapacityTracker(60, 0.0), None, [(REQUESTS, CapacityTracker(100, 0.0, window_s=DAY))])

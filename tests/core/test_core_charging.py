@@ -140,3 +140,62 @@ def test_what_remains_in_two_windows_is_not_compared():
     # 1,900 less than before: exactly the inputs of these jobs, by chance.
     charging.told(last, 8_100, 0.0, ends=120.0)
     assert charging.rule is None
+
+
+@pytest.mark.parametrize(
+    ("remaining", "rule", "why"),
+    [
+        (120_000 - 150, "prompt, bytes/4", "an untouched bucket of the whole limit"),
+        (2_000 - 150, "prompt, bytes/4", "one of a second's worth"),
+        (120_000 - 100, "prompt, tokens", "a true count"),
+        (120_000 - 550, "sum, bytes/4", ""),
+        (120_000 - 400, "max of bytes/4", "the larger, whichever way the input is counted"),
+        (120_000 - 300, None, "others have used it before, or two requests came first"),
+        (120_000, None, "nothing was charged"),
+    ],
+)
+def test_the_first_request_shows_its_charge(remaining, rule, why):
+    """Exactly, without waiting for a slope: 100 tokens, estimated at 150, a maximum of 400."""
+    charging = Charging()
+    one = job(100, 150, 400)
+    charging.sent(one, 0.0)
+    assert charging.first(one, 120_000, remaining) == (rule is not None), why
+    assert (charging.rule is None) if rule is None else (RULES[charging.rule or 0] == rule)
+
+
+def test_only_the_first_answers_can_be_of_an_untouched_bucket():
+    """Later a charge would be hit by accident."""
+    charging = Charging()
+    one = job(100, 150, 400)
+    for _ in range(8):
+        assert not charging.first(one, 120_000, 50_000)
+    assert not charging.first(one, 120_000, 120_000 - 150)
+
+
+def test_a_bucket_that_was_full_says_nothing():
+    """What it would have been refilled by was lost: the slope would show the refill, not the charge."""
+    charging = Charging()
+    charging.rule = 2
+    for n in range(300):
+        totals = charging.sent(job(100, 150, 400), n / 10)
+        assert not charging.told(totals, 2000 - 150, 4000.0, full=2000 - 550)
+    assert charging.rule == 2
+
+
+@pytest.mark.parametrize("rule", range(len(RULES)))
+@pytest.mark.parametrize("wrong", [None, 0, 3, 4])
+def test_on_a_sliding_window_all_that_is_used_counts(rule, wrong):
+    """What expires between two answers does not lead astray, however long it goes on."""
+    charging, source = Charging(), jobs(4)
+    charging.rule = wrong
+    sent: list[tuple[float, int]] = []
+    for n in range(3000):
+        now, one = n / 10, next(source)
+        totals = charging.sent(one, now)
+        sent.append((now, charges_of(one)[rule]))
+        charging.told_sliding(totals, sum(c for at, c in sent[-700:] if at > now - 60), 60.0)
+    assert charging.rule is not None
+    charged = [charges_of(one) for one, _ in zip(jobs(5), range(500), strict=False)]
+    said, true = (sum(c[n] for c in charged) for n in (charging.rule, rule))
+    assert said == pytest.approx(true, rel=0.09)
+    assert len(charging._log) < 400

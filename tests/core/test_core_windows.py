@@ -195,3 +195,28 @@ def test_a_large_job_goes_first_too():
     window.take(80, 10.05)
     assert window.delay_s(1, 10.05) == pytest.approx(0.3)
     assert window.delay_s(30, 10.5) > 50
+
+
+def test_a_few_go_first_when_a_full_sliding_window_opens():
+    """After a while without room: the refusals of the first say how much too early the rest would be."""
+    window = Sliding(100, 60.0)
+    for n in range(100):
+        window.take(1, n / 1000)
+    assert window.delay_s(1, 30.0) > 29
+    went = 0
+    while window.delay_s(1, 60.2) == 0:
+        window.take(1, 60.2)
+        went += 1
+    assert went == 3
+    assert window.delay_s(1, 60.2) == pytest.approx(0.3)
+    assert window.delay_s(1, 60.5) == 0
+
+
+def test_a_sliding_window_with_room_is_not_held_up():
+    """A pause of the client's own is no full window."""
+    window = Sliding(100, 60.0)
+    for n in range(30):
+        window.take(1, n / 10)
+    for _ in range(60):
+        assert window.delay_s(1, 20.0) == 0
+        window.take(1, 20.0)

@@ -155,3 +155,24 @@ def test_no_secret_is_kept(program: Program, folder: Path, simulator: Callable[.
     checkpoint = (folder / f"{OUTPUT}.ckpt").read_bytes()
     assert b"geheim" not in checkpoint
     assert json.dumps("--header x-a=…")[1:-1].encode() in checkpoint or "x-a=…".encode() in checkpoint
+
+
+def test_what_it_cost(program: Program, folder: Path) -> None:
+    """As the run itself says; with the run's own price list where one is named; never guessed."""
+    entry = {"own": {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-3}}
+    (folder / "prices.json").write_text(json.dumps(entry))
+    write_jobs(folder / "jobs.jsonl", [chat(f"job {k}", model=("own", "gpt-4o-mini")[k % 2]) for k in range(30)])
+    done = program.run("run", "jobs.jsonl", "--simulate", "--prices", "prices.json", "--json")
+    assert done.code == 0, done.err
+    seen = status(program, "--prices", "prices.json", code=0)
+    assert seen["cost_usd"] == pytest.approx(done.summary()["cost_usd"])
+    assert (seen["cost_lost_usd"], seen["unpriced"]) == (None, [])
+    without = status(program, code=0)
+    assert 0 < without["cost_usd"] < seen["cost_usd"]
+    assert without["unpriced"] == ["own"]
+    assert "no price is known for own" in program.run("status", OUTPUT).out
+    mark = (folder / f"{OUTPUT}.ckpt").read_bytes()
+    lines = [line for line in mark.splitlines(keepends=True) if b'"kind":"mark"' not in line]
+    (folder / f"{OUTPUT}.ckpt").write_bytes(b"".join(lines))
+    counted = status(program, "--prices", "prices.json", code=5)
+    assert counted["cost_usd"] == pytest.approx(seen["cost_usd"]), "without its marks: counted from the results"

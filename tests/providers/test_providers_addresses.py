@@ -113,9 +113,9 @@ def test_where_a_job_s_v1_goes(api, base, drops):
 @pytest.mark.parametrize(
     ("usage", "expected"),
     [
-        (b'{"input_tokens":1,"cache_creation_input_tokens":20,"cache_read_input_tokens":300}', (321, 0)),
+        (b'{"input_tokens":1,"cache_creation_input_tokens":20,"cache_read_input_tokens":300}', (321, 0, 300)),
         (b'{"input_tokens":10,"cache_read_input_tokens":null,"output_tokens":7}', (10, 7)),
-        (b'{"prompt_tokens":3210,"cache_read_input_tokens":3000,"completion_tokens":7}', (3210, 7)),
+        (b'{"prompt_tokens":3210,"cache_read_input_tokens":3000,"completion_tokens":7}', (3210, 7, 3000)),
     ],
 )  # fmt: skip
 def test_usage_of_anthropic(usage, expected):

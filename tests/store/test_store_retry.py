@@ -15,8 +15,8 @@ from batchproc.errors import FilesDoNotFit, ForeignOutput, InputChanged
 from batchproc.model import NO_USAGE, Position, Result, Usage
 from batchproc.resultline import request_id
 from batchproc.store import results, retrying
-from batchproc.store.checkpoint import parse_result
-from batchproc.store.look import look
+from batchproc.store.checkpoint import Spent, parse_result
+from batchproc.store.look import look, looked
 from batchproc.store.retrying import OpenedRetry, open_retry
 from batchproc.store.rewrite import rewrite
 
@@ -36,7 +36,7 @@ def line(index: int, failing: bool, attempts: int) -> Result:
         return Result(index, key, text.encode(), code, index + 1, "never", NO_USAGE)
     body = f'{{"usage":{{"prompt_tokens":3,"completion_tokens":{index}}},"n":{attempts}}}'
     text = head + f'{{"status_code": 200, "request_id": null, "body": {body}}}, "error": null' + tail
-    return Result(index, key, text.encode(), None, index + 1, "", Usage(3, index))
+    return Result(index, key, text.encode(), None, index + 1, "", Usage(3, index), "m")
 
 
 def before(index: int) -> Result:
@@ -94,7 +94,7 @@ async def retry(files: Files, only: tuple[str, ...] = (), *, most: int = JOBS, e
             str(files.checkpoint),
             store.order,
             chosen,
-            before=opened.mark,
+            before=opened.store.mark(),
             identity=INPUT,
             position=Position(0, 1, 0),
             longer=False,
@@ -280,3 +280,56 @@ async def test_a_mark_of_an_old_version_is_not_trusted(files: Files, hasty: None
     assert any("damaged at line 1" in note for note in opened.notes)
     await opened.store.close_files()
     assert retrying.CHOSEN == CHOSEN
+
+
+async def test_what_run_and_retry_spent_is_known_together(files: Files, hasty: None) -> None:
+    """By model: the run's answers and losses; the retry's, also of one that stopped; in status and after."""
+    await finished(files)
+    run = sum(k for k in range(JOBS) if k not in FAILED)
+
+    def spent() -> Spent:
+        return looked(str(files.output), str(files.checkpoint)).totals.models.get("m", Spent())
+
+    assert spent() == Spent(answers=8, input_tokens=24, output_tokens=run)
+    first = await begin(files)
+    assert first is not None
+    assert first.opened.before is not None
+    assert first.opened.before.models["m"] == spent(), "a budget counts what the run spent"
+    running = asyncio.create_task(first.store.run())
+    first.store.sent("m", 0, 10)
+    first.store.put(after(0))
+    first.store.lost("m", 100, 50)
+    await until(lambda: not first.store._pending)
+    first.store.close()
+    await running
+    assert spent() == Spent(9, 27, 0, run, 1, 100, 50)
+    second = await begin(files)
+    assert second is not None
+    assert not second.opened.killed
+    assert second.opened.before is not None
+    both = second.opened.before.copy()
+    both.merge_spent(second.store.totals)
+    assert both.models["m"] == Spent(9, 27, 0, run, 1, 100, 50)
+    await second.store.close_files()
+    await retry(files)
+    assert spent() == Spent(11, 33, 0, run + 0 + 5 + 11, 1, 100, 50), "the end loses nothing"
+
+
+async def test_a_killed_retry_says_what_was_in_flight(files: Files, hasty: None) -> None:
+    """Only the jobs that it sent itself: those that failed in the run were sent, and answered."""
+    await finished(files)
+    opened = await begin(files)
+    assert opened is not None
+    assert not opened.opened.killed
+    running = asyncio.create_task(opened.store.run())
+    opened.store.sent("m", 5, 10)
+    await until(lambda: not opened.store._pending)
+    killed = files.read()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    files.write(*killed)
+    again = await begin(files)
+    assert again is not None
+    assert again.opened.killed
+    assert set(again.store.unanswered) == {5}
+    await again.store.close_files()

@@ -42,7 +42,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 
 
 def check(path: str, model: str, body: bytes) -> None:
-    tokens, _, cap = Weigher(exact=True).weigh(path, model, body)
+    tokens, _, cap, _ = Weigher(exact=True).weigh(path, model, body)
     assert type(tokens) is int
     assert tokens >= 0
     assert cap is None or (type(cap) is int and 0 <= cap <= MOST)

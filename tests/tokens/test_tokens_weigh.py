@@ -20,7 +20,7 @@ BROKEN = b'{"messages":'
 
 def test_input_and_cap_come_together() -> None:
     """One message of one token is 8, and 20 tokens of output twice are 40."""
-    assert Weigher(exact=True).weigh(CHAT, "gpt-4o", BODY) == (8, 3, 40)
+    assert Weigher(exact=True).weigh(CHAT, "gpt-4o", BODY) == (8, 3, 40, 2)
 
 
 def test_a_body_is_decoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,17 +42,17 @@ def test_without_exact_only_the_length_matters(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(weigh, "rule_for", None)
     weigher = Weigher(exact=False)
     weigher.preload("gpt-4o")
-    assert weigher.weigh(CHAT, "gpt-4o", b"12345") == (2, 0, None)
-    assert weigher.weigh(CHAT, "gpt-4o", b"") == (0, 0, None)
+    assert weigher.weigh(CHAT, "gpt-4o", b"12345") == (2, 0, None, 1)
+    assert weigher.weigh(CHAT, "gpt-4o", b"") == (0, 0, None, 1)
     assert weigher.fallbacks == 0
 
 
 def test_fallbacks_are_counted() -> None:
     """The summary can say how many bodies were weighed by their bytes; their cap is kept where readable."""
     weigher = Weigher(exact=True)
-    assert weigher.weigh(CHAT, "gpt-4o", ODD) == (8, 0, 20)
-    assert weigher.weigh(CHAT, "gpt-4o", BROKEN) == (3, 0, None)
-    assert weigher.weigh(CHAT, "gpt-4o", BODY) == (8, 3, 40)
+    assert weigher.weigh(CHAT, "gpt-4o", ODD) == (8, 0, 20, 1)
+    assert weigher.weigh(CHAT, "gpt-4o", BROKEN) == (3, 0, None, 1)
+    assert weigher.weigh(CHAT, "gpt-4o", BODY) == (8, 3, 40, 2)
     assert weigher.fallbacks == 2
 
 
@@ -76,11 +76,11 @@ async def test_a_long_body_weighs_the_same_in_a_thread(monkeypatch: pytest.Monke
 async def test_fallbacks_of_long_bodies_are_counted_too() -> None:
     """The thread's answer is counted on the loop, so that no two threads count at once."""
     weigher = Weigher(exact=True)
-    assert await weigher.weigh_long(CHAT, "gpt-4o", ODD) == (8, 0, 20)
+    assert await weigher.weigh_long(CHAT, "gpt-4o", ODD) == (8, 0, 20, 1)
     assert weigher.fallbacks == 1
 
 
 async def test_without_exact_no_thread_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """A length needs no thread."""
     monkeypatch.setattr(weigh, "_weigh", None)
-    assert await Weigher(exact=False).weigh_long(CHAT, "gpt-4o", LONG) == ((len(LONG) + 3) // 4, 0, None)
+    assert await Weigher(exact=False).weigh_long(CHAT, "gpt-4o", LONG) == ((len(LONG) + 3) // 4, 0, None, 1)
