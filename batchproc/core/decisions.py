@@ -20,6 +20,7 @@ class HaltKind(enum.Enum):
     TIMEOUTS = "nothing but time-outs"
     INTERRUPTED = "interrupted"
     INPUT = "the input cannot be read on"
+    DISK = "the disk fails"
 
 
 class Halt(Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from batchproc.core.order import InOrder
@@ -82,3 +82,23 @@ async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def soon_after(
+    dirty: asyncio.Event, ending: asyncio.Event, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Do the work so many seconds after `dirty` was set, again and again, until the end."""
+    ended = asyncio.ensure_future(ending.wait())
+    try:
+        while not ending.is_set():
+            woken = asyncio.ensure_future(dirty.wait())
+            try:
+                await asyncio.wait([woken, ended], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                woken.cancel()
+            await asyncio.wait([ended], timeout=seconds)
+            if not ending.is_set():
+                dirty.clear()
+                await work()
+    finally:
+        ended.cancel()
