@@ -8,6 +8,7 @@ Kinds of records, by their `kind`:
     sent       requests that were sent: when, which model, how many requests and tokens, which jobs.
     mark       about once a second, after an fsync of the output: where the output and the input stood, and checksums
                of the output lines written since the mark before.
+    index      with a mark: where the results written since the one before stand, so that a resume need not read them.
     note       for people and for the commands that look at a run: which command runs it, what it waits for, why it
                stopped; and where a retry begins and ends.
 """
@@ -82,6 +83,20 @@ class Totals(Struct):
             known.count -= 1
             if known.count <= 0:
                 del self.errors[code]
+
+    def merge(self, other: Totals) -> None:
+        """Count what another counted."""
+        for name in ("succeeded", "failed", "input_tokens", "output_tokens"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for code, e in other.errors.items():
+            known = self.errors.get(code)
+            if known is None:
+                if len(self.errors) < 100:
+                    self.errors[code] = ErrorCount(e.count, e.line, e.message)
+                continue
+            known.count += e.count
+            if e.line and (e.line < known.line or not known.line):
+                known.line, known.message = e.line, e.message
 
     def copy(self) -> Totals:
         """An independent copy."""

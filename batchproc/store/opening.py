@@ -106,6 +106,7 @@ async def open_store(
         sent=SentLog(had.recent, had.unanswered),
         compared_from=0 if unchanged else had.order.end,
         record_bytes=had.record_bytes,
+        last_index=had.last_index,
     )
     position = start_position(had.mark, had.order.next_index, unchanged)
     store.position(position)

@@ -45,6 +45,7 @@ class Recovered(Struct):
     ours: bool
     keep_tail: bool  # behind `checkpoint_size` the checkpoint has results that stand nowhere else
     record_bytes: int  # of a result record in the checkpoint, on average
+    last_index: int = -1  # where the last index stands in the checkpoint
     retry: Told | None = None  # a retry that is not through; its results begin at byte `retry_from` of the checkpoint
     retry_from: int = 0
     notes: list[str] = field(default_factory=list)
@@ -95,6 +96,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
         ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
         keep_tail=found.loose_tail,
         record_bytes=found.result_bytes // max(1, found.results),
+        last_index=found.last_index,
         retry=marks.retry,
         retry_from=marks.retry_from,
         notes=_notes(output, checkpoint, marks.last, tail, found),

@@ -57,6 +57,7 @@ class ResultStore:
         sent: SentLog | None = None,
         compared_from: int = 0,
         record_bytes: int = 0,
+        last_index: int = -1,
         compacts: bool = True,
     ) -> None:
         self.order = order
@@ -65,7 +66,7 @@ class ResultStore:
         self._header = header
         self._written = written  # of the results in the output
         self._output = output
-        self._journal = Journal(checkpoint, record_bytes=record_bytes, compacts=compacts)
+        self._journal = Journal(checkpoint, record_bytes=record_bytes, compacts=compacts, last_index=last_index)
         self._wall = wall
         self._input = input_identity if not compared_from else None
         self._new_input = input_identity
@@ -290,6 +291,7 @@ class ResultStore:
             sums = self._sums.text(state.next_index)
             await self._journal.append(mark_record(structs.replace(state, since=self._sums.since, sums=sums)))
             self._sums.forget(state.next_index)
+            await self._journal.append_index()
         await self._journal.sync()
 
     async def _compact(self) -> None:

@@ -48,7 +48,7 @@ class Waiting:
             start += len(record)
         if not records:
             return
-        await journal.append(b"".join(records))
+        await journal.append(b"".join(records), results, places)
         for r, where in zip(results, places, strict=True):
             self._order.put(r.index, where)
             self.keep(r)
