@@ -93,19 +93,22 @@ def killed(folder: Path) -> None:
 
 
 def measure(folder: Path, jobs: Path, url: str, ledger: Path) -> tuple[float, float, float]:
-    """Seconds of `status`; to the first request of a resume, by the wall; and CPU of that process, whole."""
+    """Seconds of `status`; to the first request of a resume, by the wall; and of CPU until then."""
     command = [sys.executable, "-m", "batchproc"]
     began = time.perf_counter()
     subprocess.run([*command, "status", "out.jsonl"], cwd=folder, stdout=subprocess.DEVNULL, check=False)
     status_s = time.perf_counter() - began
-    before = ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+    before = ledger.stat().st_size if ledger.exists() else 0
     at = time.time()
-    words = ["run", jobs.name, "-o", "out.jsonl", "--base-url", url, "--stop-after", "0.5", "--progress", "none"]
+    words = ["run", jobs.name, "-o", "out.jsonl", "--base-url", url, "--progress", "none"]
     child = subprocess.Popen([*command, *words], cwd=folder, stderr=subprocess.DEVNULL)
-    _, _, used = os.wait4(child.pid, 0)
-    lines = ledger.read_bytes().split(b"\n")[before:-1]
-    first = min(json.loads(line)["time"] for line in lines)
-    return status_s, first - at, used.ru_utime + used.ru_stime
+    while not ledger.exists() or ledger.stat().st_size == before:
+        time.sleep(0.01)
+    used = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()
+    child.kill()
+    child.wait()
+    first = json.loads(ledger.read_bytes()[before:].split(b"\n")[0])["time"]
+    return status_s, first - at, (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
