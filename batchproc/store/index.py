@@ -29,7 +29,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Index(Struct, frozen=True):
-    """What stands in the bytes from `start` to `end`; `prev` is the offset of the index before, or −1.
+    """What stands in the bytes from `start` to `end`, where it stands itself; `prev` is the index before, or −1.
 
     `check` is their CRC-32. `jobs` and `places` are indices of results from `first` on and where their records begin,
     from `start` on (32 bits each), `digests` are those of their input lines (64 bits); all in base64. `others` are
@@ -161,7 +161,7 @@ def _read(fd: int, at: int) -> Index | None:
         index = _DECODER.decode(line)
     except msgspec.DecodeError:
         return None
-    return index if 0 <= index.start <= index.end <= at else None
+    return index if 0 <= index.start <= index.end == at else None  # else it was copied here, by a compaction
 
 
 def _packed(values: array[int]) -> str:

@@ -172,10 +172,8 @@ def scan(path: str, order: InOrder, totals: Totals, start: int = 0) -> Scan:
 
 
 def _covers(index: Index, order: InOrder, fd: int) -> bool:
-    """Whether the index says all there is to say: of results that are all written, or all wait and are whole."""
-    if index.last < order.next_index:
-        return True
-    return index.first >= order.next_index and index.holds(fd)
+    """Whether the index says all there is to say: of results that are all written, or all wait; and all are whole."""
+    return (index.last < order.next_index or index.first >= order.next_index) and index.holds(fd)
 
 
 class _Reader:
