@@ -16,7 +16,7 @@ from batchproc.price import Price, dollars_in
 from batchproc.prices.book import PriceBook, vendor_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Status
-from batchproc.store.checkpoint import Totals
+from batchproc.store.totals import Totals
 
 if TYPE_CHECKING:
     from batchproc.store.opening import OpenedStore  # only the name: `status` opens nothing

@@ -33,6 +33,10 @@ class Notes:
         records, self._records = self._records, []
         return records
 
+    def put_back(self, records: list[bytes]) -> None:
+        """These were taken, but could not be written: they come first."""
+        self._records[:0] = records
+
     def kept(self) -> bytes:
         """The last note of each kind: what a compaction keeps."""
         return b"".join(self._last.values())

@@ -13,6 +13,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchproc.model import Reply, Trouble
+from batchproc.wire.deadline import Deadlines
 
 MOST_BODY = 256 << 20  # bytes, after decompression
 _MOST_HEADER = 64 << 10
@@ -49,14 +50,16 @@ class HttpTransport:
         self._headers = CIMultiDict(headers)
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines: Deadlines | None = None
 
     async def open(self) -> None:
         """Open the session; call it inside the running loop."""
+        self._deadlines = Deadlines(self._timeout_s)
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=None, sock_connect=min(30.0, self._timeout_s)),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=min(30.0, self._timeout_s)),
             proxy=self._proxy,
             max_line_size=_MOST_HEADER,
             max_field_size=_MOST_HEADER,
@@ -64,17 +67,29 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._deadlines is not None:
+            self._deadlines.close()
         if self._session is not None:
             await self._session.close()
 
     async def send(self, path: str, model: str, body: bytes) -> Reply:
         """Post `body` to the URL of this path and model, and read the whole answer."""
-        if self._session is None:
+        if self._session is None or self._deadlines is None:
             raise RuntimeError("the transport is not open")
+        deadline = self._deadlines.begin()
+        try:
+            async with deadline:
+                return await self._send(self._session, path, model, body)
+        except TimeoutError:
+            return _trouble(Trouble.TIMEOUT, f"no whole answer within {self._timeout_s:g} s")
+        finally:
+            self._deadlines.end(deadline)
+
+    async def _send(self, session: aiohttp.ClientSession, path: str, model: str, body: bytes) -> Reply:
         url = self._urls.get((path, model)) or self._new_url(path, model)
         data: bytes | io.BytesIO = body if len(body) <= _MOST_BYTES else io.BytesIO(body)
         try:
-            async with self._session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
+            async with session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
                 answer = await self._read(response)
                 if answer is None:
                     response.close()

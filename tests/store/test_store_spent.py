@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from storekit import Files, answer, until
 
 from batchproc.model import Result, Usage
-from batchproc.store.checkpoint import Spent, Totals, as_named, parse_result, result_record
+from batchproc.store.checkpoint import parse_result, result_record
 from batchproc.store.record import seal
+from batchproc.store.totals import Spent, Totals, as_named
 
 
 def used(index: int) -> Result:
