@@ -100,7 +100,7 @@ class RunReport(Struct, frozen=True):
     answered: int
     succeeded: int
     failed: int
-    recorded: bool  # the checkpoint has a time line: all that follows but `errors` is made of it
+    recorded: bool  # the checkpoint has a time line: all that follows but `errors` and the costs is made of it
     processes: int = 0
     began_at: float | None = None
     ended_at: float | None = None
@@ -115,5 +115,7 @@ class RunReport(Struct, frozen=True):
     models: list[ModelReport] = field(default_factory=list)
     waits: list[Waited] = field(default_factory=list)
     errors: tuple[ErrorGroup, ...] = ()
-    cost_usd: float | None = None
+    cost_usd: float | None = None  # of the answers, over all runs
+    cost_lost_usd: float | None = None  # at the most, of requests whose answers were lost
+    unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`
     series: Series | None = None

@@ -67,6 +67,15 @@ def cost_of(totals: Totals, book: PriceBook) -> Cost:
     return Cost(answers, lost, tuple(sorted(unpriced)), priced)
 
 
+def by_model(totals: Totals, book: PriceBook) -> dict[str, float]:
+    """What the answers of each model cost, in dollars; models whose price is not known are left out."""
+    return {
+        model: dollars_in(price.cost(spent.input_tokens, spent.output_tokens, spent.cached_tokens))
+        for model, spent in totals.models.items()
+        if (price := book.of(model)) is not None
+    }
+
+
 def with_cost(status: Status, totals: Totals, book: PriceBook) -> Status:
     """A status that says what its run has cost."""
     cost = cost_of(totals, book)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 
+from batchproc.cli.known import identity_of_run
+from batchproc.cli.purse import book_for, by_model, with_cost
 from batchproc.core.review import review
 from batchproc.core.timeline import TimeLine
 from batchproc.errors import UsageError
 from batchproc.runreport import RunReport
 from batchproc.store.files import disk_failed
-from batchproc.store.look import look
+from batchproc.store.look import looked
 from batchproc.store.recover import has_lines
 from batchproc.store.timeline import read_timeline
 
 
-def reported(output: str, checkpoint: str, columns: int) -> RunReport:
-    """The report of a run. Raises UsageError, ForeignOutput, DiskFailed."""
-    status = look(output, checkpoint)
+def reported(output: str, checkpoint: str, columns: int, prices: str | None = None) -> RunReport:
+    """The report of a run, with costs by the price list `prices`. Raises UsageError, ForeignOutput, DiskFailed."""
+    found = looked(output, checkpoint)
+    book = book_for(prices, (identity_of_run(checkpoint) or {}).get("`--base-url`") or "")
     timeline = TimeLine()
     try:
         if has_lines(checkpoint):
@@ -24,7 +27,7 @@ def reported(output: str, checkpoint: str, columns: int) -> RunReport:
                 read_timeline(f.fileno(), timeline)
     except OSError as e:
         disk_failed("reading", checkpoint, e)
-    return review(status, timeline, columns)
+    return review(with_cost(found.status, found.totals, book), timeline, columns, by_model(found.totals, book))
 
 
 def write_page(path: str, seen: RunReport, others: tuple[str, ...]) -> None:

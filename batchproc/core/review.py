@@ -22,7 +22,10 @@ _NONE = ModelPart()
 
 
 def review(status: Status, timeline: TimeLine, columns: int, costs: Mapping[str, float] | None = None) -> RunReport:
-    """The report of a run; its series have at most about `columns` columns. `costs`: USD so far, by model."""
+    """The report of a run; its series have at most about `columns` columns. `costs`: USD so far, by model.
+
+    What all of it cost, `status` says.
+    """
     answered, totals = status.answered, status.totals
     plain = RunReport(
         output=status.output,
@@ -34,7 +37,9 @@ def review(status: Status, timeline: TimeLine, columns: int, costs: Mapping[str,
         failed=totals.failed,
         recorded=bool(timeline.buckets),
         errors=status.errors,
-        cost_usd=sum(costs.values()) if costs else None,
+        cost_usd=status.cost_usd,
+        cost_lost_usd=status.cost_lost_usd,
+        unpriced=status.unpriced,
     )
     if not timeline.buckets:
         return plain
@@ -63,6 +68,7 @@ def review(status: Status, timeline: TimeLine, columns: int, costs: Mapping[str,
 
 _OF_STATUS = (
     "output", "checkpoint", "state", "jobs", "answered", "succeeded", "failed", "recorded", "errors", "cost_usd",
+    "cost_lost_usd", "unpriced",
 )  # fmt: skip
 
 

@@ -245,14 +245,14 @@ def test_rates_against_limits() -> None:
                     in_flight=1,
                 )
             )
-    seen = review(status(), line, 50, {"m": 4.8})
+    seen = review(status(cost_usd=4.8, unpriced=("x",)), line, 50, {"m": 4.8})
     (model,) = seen.models
     assert (seen.duration_s, seen.processes, seen.gaps) == (240.0, 2, [(START + 120, START + 3600)])
     assert (model.requests, seen.requests, model.limits) == (480, 480, limits["m"])
     rpm, tpm = model.requests_per_minute, model.tokens_per_minute
     assert (rpm.mean, rpm.peak, rpm.limit, rpm.at_limit) == (120.0, 120.0, 120.0, 0.5)
     assert (tpm.mean, tpm.peak, tpm.limit, tpm.at_limit) == (6000.0, 6000.0, 6000.0, 0.0)
-    assert (model.cost_usd, seen.cost_usd) == (4.8, 4.8)
+    assert (model.cost_usd, seen.cost_usd, seen.unpriced) == (4.8, 4.8, ("x",))
     assert model.cost_per_hour_at_limit == pytest.approx(72.0), "a cent a request, 120 a minute"
     assert seen.series is not None
     assert seen.series.in_flight.count(None) == 1, "one column stands for the gap"

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Program, chats, wait_until
+from program import Program, chat, chats, wait_until, write_jobs
 from servers import Simulator
 
 OUTPUT = "jobs.results.jsonl"
 
 
-def document(program: Program) -> dict[str, Any]:
+def document(program: Program, *options: str) -> dict[str, Any]:
     """The document of `report --json`, after checking that nothing was written and no lock was taken."""
     before = {p.name: p.read_bytes() for p in program.folder.iterdir() if not p.name.endswith(".lock")}
-    done = program.run("report", OUTPUT, "--json")
+    done = program.run("report", OUTPUT, "--json", *options)
     assert done.code == 0, done.err
     assert {p.name for p in program.folder.iterdir() if not p.name.endswith(".lock")} == before.keys()
     return done.summary()
@@ -73,6 +73,32 @@ def test_while_it_runs_and_over_a_kill(program: Program, folder: Path, simulator
     asked = len(server.ledger())
     assert first["requests"] < seen["requests"] <= asked, "the last second before a kill may be lost, nothing else"
     assert asked - seen["requests"] <= 220
+
+
+def test_what_it_cost(program: Program, folder: Path) -> None:
+    """As `status` says it, by the same prices, and model by model; also on a page, and without a time line."""
+    entry = {"own": {"input_cost_per_token": 1e-3, "output_cost_per_token": 1e-3}}
+    (folder / "prices.json").write_text(json.dumps(entry))
+    write_jobs(folder / "jobs.jsonl", [chat(f"job {k}", model=("own", "gpt-4o-mini")[k % 2]) for k in range(30)])
+    assert program.run("run", "jobs.jsonl", "--simulate", "--rpm", "6000").code == 0
+    told = program.run("status", OUTPUT, "--json", "--prices", "prices.json").summary()
+    seen = document(program, "--prices", "prices.json")
+    assert seen["cost_usd"] == told["cost_usd"] > 0
+    assert (seen["cost_lost_usd"], seen["unpriced"]) == (None, [])
+    models = {m["model"]: m for m in seen["models"]}
+    assert sum(m["cost_usd"] for m in models.values()) == pytest.approx(seen["cost_usd"])
+    own = models["own"]
+    assert own["cost_usd"] == pytest.approx((own["input_tokens"] + own["output_tokens"]) * 1e-3)
+    assert own["cost_per_hour_at_limit"] == pytest.approx(own["cost_usd"] / 15 * 6000 * 60)
+    without = document(program)
+    assert (without["unpriced"], 0 < without["cost_usd"] < seen["cost_usd"]) == (["own"], True)
+    assert program.run("report", OUTPUT, "--html", "r.html", "--prices", "prices.json").code == 0
+    assert "<h2>Cost</h2>" in (folder / "r.html").read_text(encoding="utf-8")
+    ckpt = folder / f"{OUTPUT}.ckpt"
+    kept = [line for line in ckpt.read_bytes().splitlines(keepends=True) if b'"kind":"time"' not in line]
+    ckpt.write_bytes(b"".join(kept))
+    assert document(program, "--prices", "prices.json")["cost_usd"] == told["cost_usd"]
+    assert "no price is known for own" in program.run("report", OUTPUT).out
 
 
 def test_an_old_checkpoint(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:

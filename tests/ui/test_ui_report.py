@@ -207,11 +207,14 @@ def test_evidence_and_costs() -> None:
     for word in ("1,200", "1,190 (99%)", "1,000 (83%)", "59%", "69", "not known"):
         assert word in text
     assert "USD" not in text
-    assert "Cost by model" not in page(seen)
+    assert "<h2>Cost</h2>" not in page(seen)
     model = replace(seen.models[0], cost_usd=4.8, cost_per_hour_at_limit=72.0)
-    priced = page(replace(seen, models=[model], cost_usd=4.8))
+    costly = replace(seen, models=[model], cost_usd=4.8, cost_lost_usd=0.5, unpriced=("<b>",))
+    priced = page(costly)
     assert "$72.00" in priced
-    assert "Cost by model" in priced
+    words = "$4.8000, and at most $0.5000 for requests whose answers were lost; no price is known for "
+    assert f"<h2>Cost</h2>\n<p>{words}&lt;b&gt;</p>" in priced
+    assert words + "<b>" in " ".join(report_text(costly, False).split())
     assert "An hour at these limits costs about $72.00." in evidence_text(replace(seen, models=[model]))
 
 

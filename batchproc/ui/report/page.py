@@ -10,6 +10,7 @@ import base64
 import hashlib
 from importlib.resources import files
 
+from batchproc.price import usd
 from batchproc.runreport import RunReport
 from batchproc.ui.jsontext import json_line
 from batchproc.ui.report.markup import cell, escaped, table, tile
@@ -24,6 +25,7 @@ from batchproc.ui.report.words import (
     share_words,
     times_words,
 )
+from batchproc.ui.summary import cost_words
 from batchproc.ui.words import count, plural, short
 
 
@@ -59,9 +61,9 @@ def _body(report: RunReport) -> str:
         parts += [_tiles(report), _models(report), _over_time(report), _waits(report), _attempts(report)]
     else:
         parts.append(f"<p>{escaped(NOT_RECORDED[:1].upper() + NOT_RECORDED[1:])}.</p>")
-    parts.append(_errors(report))
+    parts += [_errors(report), _cost(report)]
     if report.recorded:
-        parts += [_cost(report), _evidence(report)]
+        parts.append(_evidence(report))
     parts.append('<p class="soft">Made by batchproc report. Times are local.</p>')
     return "\n".join(part for part in parts if part)
 
@@ -139,8 +141,12 @@ def _errors(report: RunReport) -> str:
 
 
 def _cost(report: RunReport) -> str:
-    rows = [[cell(m.model, "text"), cell(f"${m.cost_usd:,.4f}", "n")] for m in report.models if m.cost_usd is not None]
-    return "<h2>Cost by model</h2>\n" + table([("model", ""), ("USD", "n")], rows, small=True) if rows else ""
+    words = cost_words(report)
+    if not words:
+        return ""
+    rows = [[cell(m.model, "text"), cell(usd(m.cost_usd), "n")] for m in report.models if m.cost_usd is not None]
+    models = table([("model", ""), ("cost", "n")], rows, small=True) if rows else ""
+    return f"<h2>Cost</h2>\n<p>{escaped(words)}</p>\n{models}"
 
 
 def _evidence(report: RunReport) -> str:
@@ -159,7 +165,7 @@ def _evidence(report: RunReport) -> str:
             cells.append(count(model.rate_limited) if unit == "RPM" else "")
             if priced:
                 cost = model.cost_per_hour_at_limit
-                cells.append(f"${cost:,.2f}" if cost is not None and unit == "RPM" else "")
+                cells.append(usd(cost) if cost is not None and unit == "RPM" else "")
             rows.append([cell(c, "text" if k < 1 else "" if k < 2 else "n") for k, c in enumerate(cells)])
     return (
         "<h2>Evidence for higher limits</h2>\n" + table(heads, rows) + "\n<p>The same as text, ready to be sent:</p>\n"

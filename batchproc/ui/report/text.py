@@ -17,7 +17,7 @@ from batchproc.ui.report.words import (
     times_words,
     when,
 )
-from batchproc.ui.summary import error_lines
+from batchproc.ui.summary import cost_words, error_lines
 from batchproc.ui.words import clip, count, duration, harmless, plural, short
 
 LABEL = 14
@@ -49,6 +49,10 @@ def _rows(report: RunReport, width: int) -> Iterator[tuple[str, str]]:
         yield from _recorded(report, width)
     else:
         yield "over time", NOT_RECORDED
+    if cost := cost_words(report):
+        yield "cost", cost
+    if report.series is not None:
+        yield from _sparks(report.series)
     for text in error_lines(report.errors, max(40, width - LABEL)):
         yield "errors", text
 
@@ -77,10 +81,6 @@ def _recorded(report: RunReport, width: int) -> Iterator[tuple[str, str]]:
                 "waited for",
                 f"{share_words(wait.share):>4}  {clip(wait.why, 80)}, {duration(wait.seconds, fine=True)}",
             )
-    if report.cost_usd is not None:
-        yield "cost", f"${report.cost_usd:,.4f}"
-    if report.series is not None:
-        yield from _sparks(report.series)
 
 
 def _attempts(attempts: dict[int, int]) -> str:

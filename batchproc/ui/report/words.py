@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from batchproc.price import usd
 from batchproc.runreport import ModelReport, Rates, RunReport
 from batchproc.ui.words import count, duration, harmless, plural, short
 
@@ -80,5 +81,5 @@ def evidence_text(report: RunReport) -> str:
                 + "."
             )
         if model.cost_per_hour_at_limit is not None:
-            lines.append(f"  An hour at these limits costs about ${model.cost_per_hour_at_limit:,.2f}.")
+            lines.append(f"  An hour at these limits costs about {usd(model.cost_per_hour_at_limit)}.")
     return "\n".join(lines)
