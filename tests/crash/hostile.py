@@ -58,7 +58,7 @@ def feed_line(line: bytes) -> None:
         check(refused(job))
         return
     json.loads(job.body)
-    tokens, _, _ = WEIGHER.weigh(job.path, job.model, job.body)
+    tokens, _, _, _ = WEIGHER.weigh(job.path, job.model, job.body)
     assert tokens >= 0
     check(failed(job, fault_of(b"{}", 400), 1))
 
