@@ -14,6 +14,7 @@ from batchproc.events import Event, JobEnded, JobRequeued, RequestEnded, Request
 from batchproc.model import FaultKind
 
 ANSWERS = "answers to what is in flight"
+SLEPT_S = 15.0  # between two looks, of which there are several a second: the process was suspended
 _IDLE_S = 10  # how long seconds without an event wait to be written
 
 
@@ -46,7 +47,7 @@ class Recorder:
         """What the run waits for at this instant, what is in flight, and the limits of its models as they are known."""
         self._roll(now)
         bucket = self._bucket
-        seconds = max(0.0, now - self._looked_at)
+        seconds = awake_s(now - self._looked_at)
         self._looked_at = now
         bucket.seconds += seconds
         if waiting_for:
@@ -130,6 +131,11 @@ class Recorder:
     def _requeued(self, event: JobRequeued) -> None:
         if event.kind is not FaultKind.CONNECT:
             self._bucket.again += 1
+
+
+def awake_s(seconds: float) -> float:
+    """How much of the time between two looks the process was awake: none, where it is far too long."""
+    return max(0.0, seconds) if seconds <= SLEPT_S else 0.0
 
 
 def _rounded(bucket: Bucket) -> Bucket:

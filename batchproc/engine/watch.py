@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from batchproc.core.outlook import Held, least_s, longer_than_a_day
-from batchproc.core.recorder import ANSWERS, Recorder
+from batchproc.core.recorder import ANSWERS, Recorder, awake_s
 from batchproc.core.scheduler import Scheduler
 from batchproc.core.stats import Stats
 from batchproc.engine.feed import Feed
@@ -114,7 +114,7 @@ class Watch:
     def _look(self, waiting_for: str, now: float) -> None:
         """Count what held the next request back since the last look."""
         scheduler = self._scheduler
-        seconds = now - self._looked_at
+        seconds = awake_s(now - self._looked_at)
         self._looked_at = now
         if waiting_for:
             self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + seconds

@@ -176,6 +176,17 @@ def test_waiting_is_written_seldom_and_work_at_once() -> None:
     assert recorder.take(61.0)[1], "what happened is written within a second"
 
 
+def test_a_suspended_process_neither_works_nor_waits() -> None:
+    """An hour between two looks was slept: it is neither at work nor at the limit, but a gap."""
+    recorder = Recorder(0.0, float(START))
+    for now in (1.0, 2.0, 3602.0, 3603.0):
+        recorder.look(now, "daily limit", 0, {})
+    _, buckets = recorder.take(3604.0, last=True)
+    line = TimeLine((1, bucket) for bucket in buckets)
+    assert (line.whole().seconds, line.whole().waits) == (3.0, {"daily limit": 3.0})
+    assert len(gaps_of(line.ordered(), 1)) == 1
+
+
 def test_a_long_run_writes_coarser() -> None:
     """A week of seconds takes no more than some ten thousand buckets."""
     recorder = Recorder(0.0, float(START))
