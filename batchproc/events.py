@@ -34,13 +34,14 @@ class RequestEnded(Struct, frozen=True, gc=False):
 
 
 class JobEnded(Struct, frozen=True, gc=False):
-    """A job has its result; `code` is None for a success."""
+    """A job has its result; `code` is None for a success. `attempts` requests were sent for it, over all runs."""
 
     at: float
     index: int
     line: int
     code: str | None
     message: str
+    attempts: int = 0
 
 
 class JobRequeued(Struct, frozen=True, gc=False):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
+from batchproc.errors import DiskFailed
 from batchproc.model import Answer, BadJob, Fault, Job, Position, RateSeen, RawLine, Reply, Result
 
 
@@ -104,8 +106,16 @@ class Ledger(ResultSink, Protocol):
         """What waits."""
         ...
 
-    async def run(self) -> None:
-        """Write what is put, until closed."""
+    @property
+    def unsaved(self) -> int:
+        """Results that could be written nowhere; known when `run` ended."""
+        ...
+
+    async def run(self, failing: Callable[[DiskFailed, bool], None] | None = None) -> None:
+        """Write what is put, until closed; then raise DiskFailed where the disk failed meanwhile.
+
+        `failing` is told when it does, with whether results that still come may be saved.
+        """
         ...
 
     def close(self, *, done: bool = False) -> None:

@@ -39,6 +39,7 @@ class Snapshot(Struct, frozen=True):
     outage_s: float | None  # how long the server has been out
     stopping: str  # why the run ends early; empty if it does not
     checked: int | None = None  # lines of the input compared so far, while a resume checks them
+    held_by: str = ""  # what sets `eta_s`, in words: a limit, or what held it back lately; empty if nothing did
     cost_usd: float | None = None  # so far, over all runs; None where no price is known
     cost_whole_usd: float | None = None  # of all jobs, if the others cost as much
 

@@ -27,10 +27,10 @@ from batchproc.providers.openai import OpenAI
 from batchproc.settings import Limits
 from batchproc.simulator.provider import Provider
 from batchproc.simulator.settings import SimulatorSettings
-from batchproc.store.checkpoint import Totals
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import digest_of
 from batchproc.store.shelf import Shelf
+from batchproc.store.totals import Totals
 from batchproc.tokens.output import LearntOutput
 from batchproc.tokens.weigh import Weighed, Weigher
 
@@ -94,7 +94,7 @@ class MemoryLedger:
     def __init__(self) -> None:
         self.results: dict[int, Result] = {}
         self.totals = Totals()
-        self.waiting = 0
+        self.waiting = self.unsaved = 0
         self.order = self
         self.sends: Counter[int] = Counter()
         self._closed = asyncio.Event()
@@ -117,7 +117,7 @@ class MemoryLedger:
     def position(self, position: Position) -> None:
         pass
 
-    async def run(self) -> None:
+    async def run(self, failing: object = None) -> None:
         await self._closed.wait()
 
     def close(self, *, done: bool = False) -> None:

@@ -18,6 +18,7 @@ BASE = {
     "jsontext",
     "resultline",
     "snapshot",
+    "runreport",
     "usage",
     "price",
     "forecast",

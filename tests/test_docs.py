@@ -10,12 +10,14 @@ from click.testing import CliRunner
 from batchproc.cli.check import check
 from batchproc.cli.finish import finish
 from batchproc.cli.main import cli
+from batchproc.cli.report import report
 from batchproc.cli.retry import retry
 from batchproc.cli.run import default_output, run
 from batchproc.cli.simulate import simulate
 from batchproc.cli.status import status
 from batchproc.forecast import BadLines, Forecast, ModelForecast, Part, Repeats, Spread
 from batchproc.providers.presets import PRESETS
+from batchproc.runreport import RunReport
 from batchproc.snapshot import Status
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +81,7 @@ def test_the_two_commands_stand_alone_on_their_lines() -> None:
 
 def test_help_leads_with_the_purpose_and_examples() -> None:
     """Somebody who types --help sees what it is for and what to type."""
-    for command in (cli, run, check, simulate, status, finish, retry):
+    for command in (cli, run, check, simulate, status, report, finish, retry):
         shown = CliRunner().invoke(command, ["--help"]).output
         assert shown.index("Usage:") == 0
     shown = CliRunner().invoke(cli, ["--help"]).output
@@ -89,14 +91,13 @@ def test_help_leads_with_the_purpose_and_examples() -> None:
 def test_every_option_of_the_other_commands_is_in_the_readme() -> None:
     """What `finish` and `retry` take and `run` does not is named in their sections, and the keys of `status` in its."""
     shared = {o for p in run.params for o in p.opts}
-    for command in (status, finish, retry):
+    for command in (status, report, finish, retry):
         title = next(t for t in re.findall(r"^## (.*)$", README, re.MULTILINE) if t.endswith(f"`{command.name}`"))
         for option in {o for p in command.params for o in p.opts if o.startswith("--")} - shared:
             assert option in section(title)
-    keys = set(
-        re.findall(r"`([a-z_]+)`", " ".join(re.findall(r"^\| (`.*?`) \|", section("Look at a run: `status`"), re.M)))
-    )
-    assert keys == set(Status.__struct_fields__)
+    for title, document in (("Look at a run: `status`", Status), ("What a run did: `report`", RunReport)):
+        firsts = " ".join(re.findall(r"^\| (`.*?`) \|", section(title), re.MULTILINE))
+        assert set(re.findall(r"`([a-z_0-9]+)`", firsts)) == set(document.__struct_fields__)
 
 
 def test_a_retry_takes_the_options_of_a_run() -> None:

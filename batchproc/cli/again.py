@@ -14,7 +14,6 @@ from batchproc.engine.again import Again
 from batchproc.engine.feed import Earlier
 from batchproc.engine.run import Ending
 from batchproc.snapshot import Summary
-from batchproc.store.checkpoint import Totals
 from batchproc.store.input import Opened, open_input
 from batchproc.store.lines import read_lines
 from batchproc.store.lock import HEARTBEAT_S
@@ -23,6 +22,7 @@ from batchproc.store.opening import OpenedStore
 from batchproc.store.retrying import OpenedRetry, open_retry
 from batchproc.store.rewrite import rewrite
 from batchproc.store.shelf import Shelf
+from batchproc.store.totals import Totals
 
 _UNTOUCHED = "the output is as it was until the retry is through; what was answered is in the checkpoint"
 

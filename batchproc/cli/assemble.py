@@ -16,6 +16,7 @@ from batchproc.cli.loop import first_error, loop_factory
 from batchproc.cli.policy import policy_of
 from batchproc.cli.purse import Purse, cost_of
 from batchproc.cli.telling import Teller
+from batchproc.cli.ticking import Ticking
 from batchproc.cli.trackers import capacity_maker
 from batchproc.core.concurrency import MOST
 from batchproc.core.scheduler import Scheduler
@@ -34,7 +35,7 @@ from batchproc.snapshot import Summary
 from batchproc.store.input import Opened, open_input
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import read_lines
-from batchproc.store.lock import HEARTBEAT_S, OutputLock
+from batchproc.store.lock import OutputLock
 from batchproc.store.opening import OpenedStore, open_stdout, open_store
 from batchproc.store.recover import answered_digests, has_lines
 from batchproc.store.shelf import Shelf
@@ -261,14 +262,15 @@ class Run:
         try:
             for note in store.notes:
                 self._progress.event(Note(loop.time(), note))
-            teller = Teller(store.store, settings, self._command)
+            teller = Teller(store.store, watch.recorder, settings, self._command)
+            ticking = Ticking(watch, teller, self._progress, self._lock)
             with Signals(pool, settings.drain_s, status) as signals:
                 ending = await run(
                     pool,
                     feed,
                     store.store,
-                    tick=lambda: self._tick(watch, teller),
-                    at_end=lambda ending: teller.ends(ending, signals.exit_code),
+                    tick=ticking.tick,
+                    at_end=lambda ending: ticking.ends(ending, signals.exit_code),
                     stop_after_s=settings.stop_after_s,
                 )
             if weigher.fallbacks:
@@ -294,15 +296,6 @@ class Run:
             cost=self._purse.cost(),
         )
         return self._words(summary, ending)
-
-    def _tick(self, watch: Watch, teller: Teller) -> None:
-        now = asyncio.get_running_loop().time()
-        snapshot = watch.snapshot(now)
-        self._progress.update(snapshot)
-        teller.waits(snapshot.waiting_for, now)
-        if self._lock is not None and now >= self._beat_at:
-            self._beat_at = now + HEARTBEAT_S
-            self._lock.beat()
 
 
 def _continued(opened: Opened, store: OpenedStore) -> AsyncIterator[list[RawLine]]:

@@ -12,12 +12,13 @@ from batchproc.cli.purse import Cost, in_dollars
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
+from batchproc.errors import DiskFailed
 from batchproc.price import PICO
 from batchproc.providers.presets import preset_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Snapshot, Status, Summary
-from batchproc.store.checkpoint import Totals
 from batchproc.store.look import error_groups
+from batchproc.store.totals import Totals
 
 _EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2, HaltKind.UNBOUNDED: 2}
 _GUARD = 5
@@ -144,6 +145,8 @@ def exit_code(ending: Ending, totals: Totals, signal_code: int | None) -> int:
 
 def _verdict(ending: Ending, halt: Halt | None, totals: Totals) -> str:
     done = totals.succeeded + totals.failed
+    if isinstance(ending.error, DiskFailed):
+        return f"stopped: {HaltKind.DISK.value}"
     if ending.error is not None:
         return "stopped: the input does not fit"
     if halt is not None:
@@ -168,10 +171,16 @@ def _trial(settings: RunSettings, totals: Totals) -> str:
 
 def _error(ending: Ending, halt: Halt | None) -> str | None:
     if ending.error is not None:
-        return ending.error.message
+        return ending.error.message + _lost(ending.unsaved)
     if halt is not None and halt.kind is not HaltKind.INTERRUPTED:
         return halt.message
     return None
+
+
+def _lost(answers: int) -> str:
+    if not answers:
+        return ""
+    return f"; {answers:,} answers that had come could not be saved" if answers > 1 else "; 1 answer could not be saved"
 
 
 def _hint(ending: Ending, halt: Halt | None, key_variable: str, *, keyless: bool) -> str | None:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "run": "batchproc.cli.run",
     "check": "batchproc.cli.check",
     "status": "batchproc.cli.status",
+    "report": "batchproc.cli.report",
     "retry": "batchproc.cli.retry",
     "finish": "batchproc.cli.finish",
     "simulate": "batchproc.cli.simulate",
@@ -27,6 +28,8 @@ _SAY = {
     "run": "Send every job in JOBS under the limits; the results come in input order.",
     "check": "Say what is in JOBS: bad lines, duplicates, tokens, the time at these limits, the cost. Nothing is sent.",
     "status": "Tell how far the run that writes OUTPUT is, what it waits for, and what to type to go on.",
+    "report": "Tell what the run that writes OUTPUT did: rates against limits, latencies, retries, errors, waits, "
+    "costs.",
     "retry": "Send the failed lines of OUTPUT again; lines with an answer stay byte for byte.",
     "finish": "Close the run that writes OUTPUT: every job without a result becomes a failed line with the code "
     "`not_run`.",

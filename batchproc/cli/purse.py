@@ -16,7 +16,7 @@ from batchproc.price import Price, dollars_in
 from batchproc.prices.book import PriceBook, vendor_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Status
-from batchproc.store.checkpoint import Totals
+from batchproc.store.totals import Totals
 
 if TYPE_CHECKING:
     from batchproc.store.opening import OpenedStore  # only the name: `status` opens nothing
@@ -65,6 +65,15 @@ def cost_of(totals: Totals, book: PriceBook) -> Cost:
         answers += price.cost(spent.input_tokens, spent.output_tokens, spent.cached_tokens)
         lost += price.cost(spent.lost_input, spent.lost_output)
     return Cost(answers, lost, tuple(sorted(unpriced)), priced)
+
+
+def by_model(totals: Totals, book: PriceBook) -> dict[str, float]:
+    """What the answers of each model cost, in dollars; models whose price is not known are left out."""
+    return {
+        model: dollars_in(price.cost(spent.input_tokens, spent.output_tokens, spent.cached_tokens))
+        for model, spent in totals.models.items()
+        if (price := book.of(model)) is not None
+    }
 
 
 def with_cost(status: Status, totals: Totals, book: PriceBook) -> Status:

@@ -1,4 +1,4 @@
-"""Leaves notes in the checkpoint for `batchproc status`: which command runs, what it waits for, why it ended."""
+"""Leaves in the checkpoint what `status` and `report` tell: the command, what it waits for, the time line, the end."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import time
 
 from batchproc.cli.closing import exit_code, raised, typed, why_stopped
 from batchproc.core.decisions import HaltKind
+from batchproc.core.recorder import Recorder
 from batchproc.engine.run import Ending
 from batchproc.settings import RunSettings
 from batchproc.store.checkpoint import Told
 from batchproc.store.results import ResultStore
+from batchproc.store.timeline import time_record
 
 _EVERY_S = 10.0  # between notes of what it waits for, which changes all the time
 
@@ -18,8 +20,9 @@ _EVERY_S = 10.0  # between notes of what it waits for, which changes all the tim
 class Teller:
     """Tells a store about its run. `command` is what was typed; what could be a secret in it is not kept."""
 
-    def __init__(self, store: ResultStore, settings: RunSettings, command: list[str]) -> None:
+    def __init__(self, store: ResultStore, recorder: Recorder, settings: RunSettings, command: list[str]) -> None:
         self._store = store
+        self._recorder = recorder
         self._settings = settings
         self._command = command
         self._why = ""
@@ -32,6 +35,12 @@ class Teller:
         if why != self._why and now >= self._next_s:
             self._why, self._next_s = why, now + _EVERY_S
             self._store.tell(Told(time.time(), "wait", why=why))
+
+    def time(self, now: float, *, last: bool = False) -> None:
+        """Write what happened in the seconds that are over at this instant of the run's clock; `last`: all of it."""
+        width, buckets = self._recorder.take(now, last=last)
+        if buckets:
+            self._store.notes.add(time_record(width, buckets))
 
     def ends(self, ending: Ending, signal_code: int | None) -> None:
         """The run ends in order."""

@@ -22,6 +22,7 @@ class HaltKind(enum.Enum):
     INPUT = "the input cannot be read on"
     BUDGET = "the budget is spent"
     UNBOUNDED = "the worst case of a job is not known"
+    DISK = "the disk fails"
 
 
 class Halt(Struct, frozen=True):

@@ -7,6 +7,7 @@ results themselves wait on disk, and a slot only says where.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 _EMPTY = -1
 _TRIM = 1 << 16
@@ -25,6 +26,12 @@ class InOrder:
         """Whether the result of this index is there, written or waiting."""
         return index < self.next_index or self.where(index) is not None
 
+    def missing(self, indices: Iterable[int]) -> list[int]:
+        """Those of these indices (some may be there twice) that have no result."""
+        base, next_index, slots = self._base, self.next_index, self._slots
+        end = base + len(slots)
+        return [i for i in indices if i >= next_index and (i >= end or slots[i - base] == _EMPTY)]
+
     def where(self, index: int) -> int | None:
         """Where the waiting result of this index is, or None."""
         at = index - self._base
@@ -41,6 +48,27 @@ class InOrder:
             self._slots.extend([_EMPTY]) if at == len(self._slots) else self._grow(at + 1)
         self._slots[at] = where
         self.waiting += 1
+
+    def put_many(self, first: int, last: int, offsets: Iterable[int], places: Iterable[int]) -> bool:
+        """Note results of the indices `first` + offset, none beyond `last` or below `next_index`.
+
+        False, and nothing is noted, where one of them is there already.
+        """
+        base = self._base
+        if last - base >= len(self._slots):
+            self._grow(last - base + 1)
+        slots, shift = self._slots, first - base
+        before = slots[shift : last - base + 1]
+        count = 0
+        for offset, place in zip(offsets, places, strict=True):
+            at = shift + offset
+            if slots[at] != _EMPTY:
+                slots[shift : last - base + 1] = before
+                return False
+            slots[at] = place
+            count += 1
+        self.waiting += count
+        return True
 
     def move(self, index: int, where: int) -> None:
         """A waiting result is somewhere else now."""

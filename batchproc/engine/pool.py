@@ -147,7 +147,8 @@ class Pool:
                     self.wants_jobs.set()
                 return step
             if isinstance(step, Unsent):
-                self._end(unsent(step.ticket.job, step.code, step.message, step.ticket.attempts))
+                ticket = step.ticket
+                self._end(unsent(ticket.job, step.code, step.message, ticket.attempts), ticket.attempts)
                 continue
             self.waiting_for = ""
             if self.scheduler.news:
@@ -252,9 +253,10 @@ class Pool:
         self._tell(RequestEnded(now, job.model, job.index, now - sent_at, kind, usage))
         if isinstance(step, Ended):
             if isinstance(outcome, Answer):
-                self._end(answered(job, outcome, ticket.attempts))
+                self._end(answered(job, outcome, ticket.attempts), ticket.attempts)
             else:
-                self._end(failed(job, outcome, ticket.attempts, code=step.code, message=step.message))
+                result = failed(job, outcome, ticket.attempts, code=step.code, message=step.message)
+                self._end(result, ticket.attempts)
         elif isinstance(step, Requeued):
             fault = step.fault
             self._tell(JobRequeued(now, job.model, job.index, job.line, fault.kind, fault.message, step.wait_s))
@@ -274,9 +276,9 @@ class Pool:
         self.scheduler.count_unsent_failure()
         self._end(result)
 
-    def _end(self, result: Result) -> None:
+    def _end(self, result: Result, attempts: int = 0) -> None:
         self._sink.put(result)
-        self._tell(JobEnded(self._now(), result.index, result.input_line, result.code, result.message))
+        self._tell(JobEnded(self._now(), result.index, result.input_line, result.code, result.message, attempts))
 
     def _watch_outage(self, model: str, now: float) -> None:
         since = self.scheduler.out_since(model)

@@ -10,18 +10,19 @@ from msgspec import Struct
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.feed import Feed
 from batchproc.engine.pool import Pool
-from batchproc.errors import BatchprocError, UsageError
+from batchproc.errors import BatchprocError, DiskFailed, UsageError
 from batchproc.ports import Ledger
 
 TICK_S = 0.2
 
 
 class Ending(Struct, frozen=True):
-    """How a run ended: complete, halted, or by an error of its own."""
+    """How a run ended: complete, halted, or by an error of its own. `unsaved` answers could not be saved."""
 
     complete: bool
     halt: Halt | None
     error: BatchprocError | None = None
+    unsaved: int = 0
 
 
 async def run(
@@ -37,12 +38,11 @@ async def run(
 
     `at_end` is called when nothing more is to come, before the ledger is closed.
 
-    Raises DiskFailed (in a group of its own) where the disk fails: nothing can be promised then but what was
-    written before.
+    Where the disk fails, nothing is sent any more; what is in flight is awaited, and saved where there is room.
     """
     errors: list[BatchprocError] = []
     async with asyncio.TaskGroup() as group:
-        group.create_task(ledger.run())
+        group.create_task(_write(ledger, pool, errors))
         feeding = group.create_task(_feed(feed, pool, errors))
         others = [feeding, group.create_task(_ticking(tick))]
         if stop_after_s is not None:
@@ -55,8 +55,22 @@ async def run(
         error = errors[0] if errors else None
         ending = Ending(complete and error is None, halted, error)
         at_end(ending)
-        ledger.close(done=complete and feed.ended)
+        ledger.close(done=ending.complete and feed.ended)
+    if errors:  # perhaps the very last write failed
+        return Ending(False, pool.scheduler.halted, errors[0], ledger.unsaved)
     return ending
+
+
+async def _write(ledger: Ledger, pool: Pool, errors: list[BatchprocError]) -> None:
+    def failing(error: DiskFailed, may_save: bool) -> None:
+        errors.insert(0, error)
+        pool.halt(Halt(HaltKind.DISK, error.message, error.hint), None if may_save else 0.0)
+
+    try:
+        await ledger.run(failing)
+    except DiskFailed as e:
+        if e not in errors:
+            errors.insert(0, e)
 
 
 async def _feed(feed: Feed, pool: Pool, errors: list[BatchprocError]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from batchproc.core.outlook import longer_than_a_day
+from batchproc.core.outlook import Held, least_s, longer_than_a_day
+from batchproc.core.recorder import ANSWERS, Recorder, awake_s
 from batchproc.core.scheduler import Scheduler
 from batchproc.core.stats import Stats
 from batchproc.engine.feed import Feed
@@ -49,7 +50,9 @@ class Watch:
         self._size = size
         self._limit = limit
         self._total = total
+        self.recorder = Recorder(now, wall())
         self._waits: dict[str, float] = {}
+        self._held = Held()
         self._looked_at = now
         self._tell = tell
         self._wall = wall
@@ -58,6 +61,7 @@ class Watch:
     def on(self, event: Event) -> None:
         """Listen to the run."""
         self.stats.on(event)
+        self.recorder.on(event)
         if type(event) is JobEnded:
             self.stats.job_ended(event.at)
 
@@ -68,13 +72,13 @@ class Watch:
         total = self._total if self._total is not None else feed.read if feed.ended else None
         estimate = self._estimate() if self._total is None else None
         waiting_for = self._pool.waiting_for
-        if waiting_for:
-            self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + now - self._looked_at
-        self._looked_at = now
+        self._look(waiting_for, now)
         rate = self.stats.jobs_per_s(now)
         known = total if total is not None else estimate
         if known is not None and known > done:
             self._foretell(known - done, now)
+        left = known - done if known is not None and known >= done else None
+        eta_s, held_by = self._time_left(left, rate, now)
         out = min(self.stats.out.values(), default=None)
         cost = self.cost()
         whole = None
@@ -98,24 +102,54 @@ class Watch:
             output_tokens=totals.output_tokens,
             models=self._last_minute(now),
             waiting_for=waiting_for,
-            eta_s=(known - done) / rate if rate and known is not None and known >= done else None,
+            eta_s=eta_s,
             outage_s=now - out if out is not None else None,
             stopping=self.stats.stopping,
             checked=feed.checked,
+            held_by=held_by,
             cost_usd=cost,
             cost_whole_usd=whole,
         )
 
-    def _foretell(self, jobs: int, now: float) -> None:
-        """Say when a model's share of the jobs that are left takes longer than a day."""
+    def _look(self, waiting_for: str, now: float) -> None:
+        """Count what held the next request back since the last look."""
+        scheduler = self._scheduler
+        seconds = awake_s(now - self._looked_at)
+        self._looked_at = now
+        if waiting_for:
+            self._waits[waiting_for] = self._waits.get(waiting_for, 0.0) + seconds
+        why = waiting_for or (ANSWERS if scheduler.in_flight and scheduler.queued else "")
+        self._held.waited(why, seconds)
+        limits = {}
+        for model in self.stats.models:
+            parts = scheduler.model(model).capacity.parts
+            limits[model] = {part.why: part.tracker.limit for part in parts if part.tracker is not None}
+        self.recorder.look(now, why, scheduler.in_flight, limits)
+
+    def _time_left(self, jobs: int | None, rate: float | None, now: float) -> tuple[float | None, str]:
+        """Seconds, and what sets them: the pace of the last minute or, where that cannot be kept up, a limit."""
+        if not rate or jobs is None:
+            return None, self._held.by()
+        eta_s, by = jobs / rate, self._held.by()
+        for name, jobs_left, tokens_per_job in self._shares(jobs):
+            seconds, why = least_s(self._scheduler.model(name).capacity, jobs_left, tokens_per_job, now)
+            if seconds > eta_s:
+                eta_s, by = seconds, f"{why} of {name}"
+        return eta_s, by
+
+    def _shares(self, jobs: int) -> Iterator[tuple[str, float, float]]:
+        """Each model, its share of the jobs that are left, tokens a job: going by what was sent so far."""
         sent = sum(rate.all_requests for rate in self.stats.models.values())
         for name, rate in self.stats.models.items():
-            if name in self._foretold or not rate.all_requests:
+            if rate.all_requests:
+                yield name, jobs * rate.all_requests / sent, rate.all_tokens / rate.all_requests
+
+    def _foretell(self, jobs: int, now: float) -> None:
+        """Say when a model's share of the jobs that are left takes longer than a day."""
+        for name, jobs_left, tokens_per_job in self._shares(jobs):
+            if name in self._foretold:
                 continue
-            capacity = self._scheduler.model(name).capacity
-            found = longer_than_a_day(
-                capacity, jobs * rate.all_requests / sent, rate.all_tokens / rate.all_requests, now
-            )
+            found = longer_than_a_day(self._scheduler.model(name).capacity, jobs_left, tokens_per_job, now)
             if found is not None:
                 self._foretold.add(name)
                 until = time.strftime("%a %d %b, %H:%M", time.localtime(self._wall() + found[1]))

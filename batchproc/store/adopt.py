@@ -18,12 +18,13 @@ from batchproc.errors import ForeignOutput
 from batchproc.model import BadJob, Job, Position, RawLine
 from batchproc.ports import Parser
 from batchproc.resultline import read_line
-from batchproc.store.checkpoint import Header, Mark, Totals, header_records, mark_record
+from batchproc.store.checkpoint import Header, Mark, header_records, mark_record
 from batchproc.store.files import disk_failed, sync_folder
 from batchproc.store.input import open_input
 from batchproc.store.lines import read_lines
 from batchproc.store.reading import lines_of
 from batchproc.store.recover import is_torn
+from batchproc.store.totals import Totals
 
 SUFFIX = ".adopt"
 _HINT = "nothing was changed; name the input it was made from, or choose another output with `-o`"

@@ -9,10 +9,11 @@ import msgspec
 from msgspec import Struct
 
 from batchproc.model import NO_USAGE, Usage
-from batchproc.store.checkpoint import Totals, text_of
-from batchproc.store.reading import whole_lines
+from batchproc.store.checkpoint import text_of
+from batchproc.store.index import Index, outside, read_indices
 from batchproc.store.recover import keep_losses, names_known, read_output
 from batchproc.store.scan import Marks, sent_records
+from batchproc.store.totals import Totals
 
 # A result's record up to its line; a run of them is found much faster than each is looked at.
 _RESULT = re.compile(
@@ -35,6 +36,13 @@ class Counted(Struct):
     whole: bool
 
 
+def _usable(checkpoint: str, marks: Marks, first: int) -> list[Index]:
+    """Indices of results that are all written, or all wait; a retry's may be there twice, so they are looked at."""
+    if marks.retry is not None or not os.path.exists(checkpoint):
+        return []
+    return [i for i in read_indices(checkpoint)[0] if i.last < first or i.first >= first]
+
+
 def count(output: str, checkpoint: str, marks: Marks) -> Counted:
     """Count; failures that wait have no messages. Raises OSError."""
     size = os.path.getsize(output) if os.path.exists(output) else 0
@@ -43,13 +51,21 @@ def count(output: str, checkpoint: str, marks: Marks) -> Counted:
     totals, first = tail.written.copy(), tail.next_index
     kinds = bytearray()
     failed: dict[int, tuple[str, int]] = {}
-    tries = offset = 0
+    tries = 0
     models: set[str] = set()
     retry_from = marks.retry_from if marks.retry is not None else None
-    for block in whole_lines(checkpoint) if os.path.exists(checkpoint) else ():
+    indices = _usable(checkpoint, marks, first)
+    for index in indices:
+        if index.first >= first:
+            if index.last - first >= len(kinds):
+                kinds.extend(bytes(index.last - first + 1 - len(kinds) + 4096))
+            shift = index.first - first
+            for job in index.entries()[0]:
+                kinds[shift + job] = _ANSWER  # or a failure, and that is all there will be
+            totals.merge(index.totals)
+    for offset, block in outside(checkpoint, indices) if os.path.exists(checkpoint) else ():
         if retry_from is not None and offset + len(block) > retry_from:
             _count_retried(block[max(0, retry_from - offset) :], first, totals)
-        offset += len(block)
         for number, line, code, input_tokens, output_tokens, cached, model in _RESULT.findall(b"\n" + block):
             at = int(number) - first
             if at < 0:

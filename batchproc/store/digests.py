@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable
 
 _NONE = 0
 
@@ -21,6 +22,15 @@ class Digests:
         if short > 0:
             self._values.frombytes(bytes(8 * short))
         self._values[at] = digest
+
+    def put_many(self, first: int, last: int, offsets: Iterable[int], digests: Iterable[int]) -> None:
+        """Note the digests of the indices `first` + offset, none beyond `last`."""
+        short = last - self._base + 1 - len(self._values)
+        if short > 0:
+            self._values.frombytes(bytes(8 * short))
+        values, shift = self._values, first - self._base
+        for offset, digest in zip(offsets, digests, strict=True):
+            values[shift + offset] = digest
 
     def pop(self, index: int, default: bytes | None = None) -> bytes | None:
         """Take the digest of an index out."""

@@ -51,7 +51,8 @@ def sync_folder(path: str) -> None:
 class AppendFile:
     """An append-only file, written through aiofiles in the threads of `executor`.
 
-    `size` is the length of what was written whole; the file must have no other writer. Errors are raised as DiskFailed.
+    `size` is the length of what was written whole; the file must have no other writer. `durable`: it is a file that
+    stays, not a pipe or a temporary one. Errors are raised as DiskFailed.
     """
 
     def __init__(self, path: str, file: Any, size: int, executor: ThreadPoolExecutor, durable: bool = True) -> None:
@@ -59,7 +60,7 @@ class AppendFile:
         self.size = size
         self._file = file
         self.executor = executor
-        self._durable = durable
+        self.durable = durable
 
     @classmethod
     async def open(cls, path: str, executor: ThreadPoolExecutor) -> AppendFile:
@@ -104,25 +105,56 @@ class AppendFile:
         except OSError as e:
             self.size = start + data.rfind(b"\n", 0, len(data) - len(view)) + 1
             self._cut(self.size)
-            disk_failed("writing", self.path, e, resumable=self._durable)
+            disk_failed("writing", self.path, e, resumable=self.durable)
         self.size = start + len(data)
         return start
 
     async def sync(self) -> None:
         """Make what was written durable. Runs beside further writes."""
-        if not self._durable:
+        if not self.durable:
             return
         try:
             await asyncio.get_running_loop().run_in_executor(self.executor, os.fsync, self.fd)
         except OSError as e:
             disk_failed("syncing", self.path, e)
+        if not self._is_there():
+            raise DiskFailed(
+                f"`{self.path}` was removed or replaced while the run was writing it",
+                "let nothing touch output and checkpoint during a run; then run the same command again",
+            )
+
+    def put_back(self) -> None:
+        """Where the file was removed, write it again under its name. Raises DiskFailed."""
+        if not self.durable or os.path.lexists(self.path):
+            return
+        new = self.path + ".back"
+        try:
+            with open(new, "wb") as f:
+                at = 0
+                while data := os.pread(self.fd, 1 << 20, at):
+                    f.write(data)
+                    at += len(data)
+                f.flush()
+                os.fsync(f.fileno())
+            os.rename(new, self.path)
+        except OSError as e:
+            disk_failed("writing", self.path, e)
+        sync_folder(self.path)
+
+    def _is_there(self) -> bool:
+        """Whether the file still has its name."""
+        try:
+            there, ours = os.stat(self.path), os.fstat(self.fd)
+        except OSError:
+            return False
+        return (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino) or os.name == "nt"
 
     async def close(self) -> None:
         """Close the file."""
         await self._file.close()
 
     def _cut(self, size: int) -> None:
-        if not self._durable:
+        if not self.durable:
             return
         try:
             os.ftruncate(self.fd, size)

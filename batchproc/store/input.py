@@ -21,6 +21,7 @@ from batchproc.store.lines import BLOCK, Blocks
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_LET_BE = "let nothing write to it during a run; what is answered is saved: run the same command again"
 _ZSTD_STEP = 1 << 14  # compressed bytes taken at a time: what they unfold to is held in memory
 
 
@@ -45,13 +46,24 @@ class Opened(Struct, frozen=True):
 
 
 class _FileBlocks:
-    """A plain file, read in large blocks by aiofiles."""
+    """A plain file of so many bytes, read in large blocks by aiofiles."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, size: int, offset: int) -> None:
         self._file = file
+        self._size = size
+        self._read = offset
+        self._whole = True  # what was read so far ends with a newline
 
     async def read(self) -> bytes:
-        return cast(bytes, await self._file.read(BLOCK))
+        block = cast(bytes, await self._file.read(BLOCK))
+        self._read += len(block)
+        if block:
+            self._whole = block.endswith(b"\n")
+        elif self._read < self._size:
+            raise UsageError("the input became shorter while the run was reading it", _LET_BE)
+        elif self._read > self._size and not self._whole:
+            raise UsageError("the input grows while the run is reading it, and its last line is not whole", _LET_BE)
+        return block
 
     async def close(self) -> None:
         await self._file.close()
@@ -174,7 +186,7 @@ async def open_input(name: str, offset: int = 0) -> Opened:
     file = await aiofiles.open(name, "rb", buffering=0)
     await file.seek(offset)
     identity = InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
-    return Opened(_FileBlocks(file), identity, st.st_size, file.fileno())
+    return Opened(_FileBlocks(file, st.st_size, offset), identity, st.st_size, file.fileno())
 
 
 def _open(name: str) -> IO[bytes]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
+from batchproc.model import Result
 from batchproc.store.compact import Plan
 from batchproc.store.files import AppendFile
+from batchproc.store.index import IndexWriter
 
 COMPACT_BYTES = 16 << 20  # a checkpoint smaller than this is never compacted
 
@@ -20,18 +22,28 @@ class Journal:
     `record_bytes` is the size of a result record, on average.
     """
 
-    def __init__(self, file: AppendFile, *, record_bytes: int = 0, compacts: bool = True) -> None:
+    def __init__(self, file: AppendFile, *, record_bytes: int = 0, compacts: bool = True, last_index: int = -1) -> None:
         self.file = file
+        self._index = IndexWriter(file.size, last_index)
         self.writing = asyncio.Lock()
         self._mirror: AppendFile | None = None  # of a compaction that is nearly done: written as well
         self._record_bytes = float(record_bytes)
         self._compacts = compacts
 
-    async def append(self, data: bytes) -> None:
-        """Append records; the caller holds `writing`. Raises DiskFailed."""
+    async def append(self, data: bytes, results: Collection[Result] = (), places: Sequence[int] = ()) -> None:
+        """Append records, `results` last, at `places`; the caller holds `writing`. Raises DiskFailed."""
         await self.file.append(data)
+        self._index.note(data, results, places)
         if self._mirror is not None:
             await self._mirror.append(data)
+
+    async def append_index(self) -> None:
+        """Append an index of what came since the last one, if that pays; the caller holds `writing`."""
+        record = self._index.record()
+        if record is not None:
+            await self.file.append(record)
+            if self._mirror is not None:
+                await self._mirror.append(record)
 
     async def sync(self) -> None:
         """Make what was appended durable. Raises DiskFailed."""
@@ -41,7 +53,8 @@ class Journal:
 
     def weigh(self, size: int, records: int) -> None:
         """So many result records of this size together were appended."""
-        self._record_bytes += (size / records - self._record_bytes) / 64
+        share = 1 / 64 if self._record_bytes else 1.0
+        self._record_bytes += (size / records - self._record_bytes) * share
 
     def mostly_dead(self, waiting: int) -> bool:
         """Whether so little of the file is alive that rewriting it pays, when so many results wait in it."""
@@ -71,6 +84,7 @@ class Journal:
             old, self.file, self._mirror = self.file, self._mirror or self.file, None
             plan.in_use = True
             plan.move(order)
+            self._index = IndexWriter(self.file.size)
         await old.close()
 
 
@@ -82,3 +96,23 @@ async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def soon_after(
+    dirty: asyncio.Event, ending: asyncio.Event, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]
+) -> None:
+    """Do the work so many seconds after `dirty` was set, again and again, until the end."""
+    ended = asyncio.ensure_future(ending.wait())
+    try:
+        while not ending.is_set():
+            woken = asyncio.ensure_future(dirty.wait())
+            try:
+                await asyncio.wait([woken, ended], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                woken.cancel()
+            await asyncio.wait([ended], timeout=seconds)
+            if not ending.is_set():
+                dirty.clear()
+                await work()
+    finally:
+        ended.cancel()

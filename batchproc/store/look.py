@@ -14,12 +14,13 @@ from msgspec import Struct
 from batchproc.errors import ForeignOutput, UsageError
 from batchproc.model import Position
 from batchproc.snapshot import ErrorGroup, Holder, Status, StatusTotals, StatusWait
-from batchproc.store.checkpoint import Mark, Totals
+from batchproc.store.checkpoint import Mark
 from batchproc.store.count import count
 from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
 from batchproc.store.recover import has_lines
 from batchproc.store.scan import Marks, read_header, read_marks
+from batchproc.store.totals import Totals
 
 _RUNS_ON = "run it again without its checkpoint by `batchproc run JOBS -o OUTPUT --adopt`, if batchproc made it"
 

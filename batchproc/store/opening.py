@@ -17,13 +17,7 @@ from batchproc.core.order import InOrder
 from batchproc.core.resume import Decision, Found, Step, decide
 from batchproc.errors import FilesDoNotFit, ForeignOutput, InputChanged
 from batchproc.model import Position
-from batchproc.store.checkpoint import (
-    VERSION,
-    Header,
-    Sent,
-    Totals,
-    header_records,
-)
+from batchproc.store.checkpoint import VERSION, Header, Sent, header_records
 from batchproc.store.compact import remove_left_over
 from batchproc.store.digests import Digests
 from batchproc.store.files import AppendFile, disk_failed
@@ -32,6 +26,7 @@ from batchproc.store.mending import mended, set_aside
 from batchproc.store.recover import has_lines, recover, start_position
 from batchproc.store.results import ResultStore
 from batchproc.store.sending import SentLog
+from batchproc.store.totals import Totals
 
 
 class OpenedStore(Struct):
@@ -110,6 +105,7 @@ async def open_store(
         sent=SentLog(had.recent, had.unanswered),
         compared_from=0 if unchanged else had.order.end,
         record_bytes=had.record_bytes,
+        last_index=had.last_index,
     )
     position = start_position(had.mark, had.order.next_index, unchanged)
     store.position(position)

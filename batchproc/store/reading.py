@@ -10,15 +10,19 @@ _ONE = 1 << 14  # bytes read for a record whose length is not known
 _RUN = 4 << 20  # bytes of neighbouring records read at once
 
 
-def lines_of(path: str, start: int = 0, rest: list[bytes] | None = None) -> Iterator[tuple[int, bytes]]:
-    """(offset, line without newline) of every line that ends in a newline, from byte `start` on.
+def lines_of(
+    path: str, start: int = 0, rest: list[bytes] | None = None, end: int | None = None
+) -> Iterator[tuple[int, bytes]]:
+    """(offset, line without newline) of every line that ends in a newline, from byte `start` on, or up to `end`.
 
     What stands after the last newline is put into `rest`.
     """
     with open(path, "rb", buffering=0) as f:
         f.seek(start)
         carry: list[bytes] = []
-        while block := f.read(_BLOCK):
+        at = start
+        while block := f.read(_BLOCK if end is None else min(_BLOCK, end - at)):
+            at += len(block)
             pieces = block.split(b"\n")
             if carry and len(pieces) > 1:
                 pieces[0] = b"".join([*carry, pieces[0]])
@@ -33,11 +37,14 @@ def lines_of(path: str, start: int = 0, rest: list[bytes] | None = None) -> Iter
             rest.append(b"".join(carry))
 
 
-def whole_lines(path: str) -> Iterator[bytes]:
-    """The file in blocks that end with a newline; what stands after the last newline is left out."""
+def whole_lines(path: str, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """The file (a part of it) in blocks that end with a newline; what stands after the last newline is left out."""
     with open(path, "rb", buffering=0) as f:
+        f.seek(start)
         carry: list[bytes] = []
-        while block := f.read(_BLOCK):
+        at = start
+        while block := f.read(_BLOCK if stop is None else min(_BLOCK, stop - at)):
+            at += len(block)
             end = block.rfind(b"\n") + 1
             if end:
                 yield b"".join([*carry, block[:end]])

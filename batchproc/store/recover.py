@@ -10,13 +10,14 @@ from msgspec import Struct, field, structs
 from batchproc.core.order import InOrder
 from batchproc.model import Position, Result
 from batchproc.resultline import Seen, digest_in, read_line
-from batchproc.store.checkpoint import Header, Mark, Told, Totals, as_named
+from batchproc.store.checkpoint import Header, Mark, Told
 from batchproc.store.digests import Digests
 from batchproc.store.files import disk_failed
 from batchproc.store.reading import lines_of, parts_of
 from batchproc.store.scan import Marks, Scan, read_marks, scan
 from batchproc.store.sending import RecentlySent
 from batchproc.store.sums import LineSums
+from batchproc.store.totals import Totals, as_named
 
 _CHECK_ALL_BYTES = 32 << 20  # an output up to this size is read whole on a resume
 _OPENING = b'{"id": "batch_req_'
@@ -45,6 +46,7 @@ class Recovered(Struct):
     ours: bool
     keep_tail: bool  # behind `checkpoint_size` the checkpoint has results that stand nowhere else
     record_bytes: int  # of a result record in the checkpoint, on average
+    last_index: int = -1  # where the last index stands in the checkpoint
     retry: Told | None = None  # a retry that is not through; its results begin at byte `retry_from` of the checkpoint
     retry_from: int = 0
     notes: list[str] = field(default_factory=list)
@@ -100,6 +102,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
         ours=bool(found.size or found.loose or tail.next_index or tail.salvaged),
         keep_tail=found.loose_tail,
         record_bytes=found.result_bytes // max(1, found.results),
+        last_index=found.last_index,
         retry=marks.retry,
         retry_from=marks.retry_from,
         notes=_notes(output, checkpoint, marks.last, tail, found),

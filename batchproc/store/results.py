@@ -20,13 +20,17 @@ from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
 from batchproc.model import Position, Result
 from batchproc.store import compact
-from batchproc.store.checkpoint import Header, Mark, Told, Totals, mark_record, result_record, told_record
+from batchproc.store.checkpoint import Header, Mark, Told, mark_record
 from batchproc.store.entry import START, Entry
 from batchproc.store.files import AppendFile
 from batchproc.store.input import InputIdentity
-from batchproc.store.journal import Journal, to_its_end
+from batchproc.store.journal import Journal, soon_after, to_its_end
+from batchproc.store.notes import Notes
+from batchproc.store.rescue import Rescue
 from batchproc.store.sending import SentLog
 from batchproc.store.sums import LineSums
+from batchproc.store.timeline import KeptTimeLine
+from batchproc.store.totals import Totals
 from batchproc.store.waiting import Waiting
 
 GROUP_S = 0.015  # how long results are collected before they are written
@@ -53,6 +57,7 @@ class ResultStore:
         sent: SentLog | None = None,
         compared_from: int = 0,
         record_bytes: int = 0,
+        last_index: int = -1,
         compacts: bool = True,
     ) -> None:
         self.order = order
@@ -61,22 +66,23 @@ class ResultStore:
         self._header = header
         self._written = written  # of the results in the output
         self._output = output
-        self._journal = Journal(checkpoint, record_bytes=record_bytes, compacts=compacts)
+        self._journal = Journal(checkpoint, record_bytes=record_bytes, compacts=compacts, last_index=last_index)
         self._wall = wall
         self._entry = Entry(input_identity, compared_from)
         self._results: list[Result] = []
-        self._told: list[bytes] = []
-        self._last_told: dict[str, bytes] = {}  # by what it tells: what a compaction keeps
         self._sent = sent if sent is not None else SentLog()
         self._waiting = Waiting(order)
         self._sums = LineSums(order.next_index)
         self._state = Mark(0.0, order.next_index, output.size, START, written.copy(), self._entry.identity)
         self._wake = asyncio.Event()
+        self.notes = Notes(self._wake.set)
         self._dirty = asyncio.Event()
         self._ending = asyncio.Event()
         self._closing = False
         self._sent_some = False  # in this process: its last mark must say that it ended in order
         self._unsaid = False  # lost attempts that no mark knows yet
+        self._rescue = Rescue(self._journal, output, order)
+        self.unsaved = 0  # results that could be written nowhere
 
     @property
     def unanswered(self) -> dict[int, int]:
@@ -116,9 +122,7 @@ class ResultStore:
 
     def tell(self, told: Told) -> None:
         """Leave a note in the checkpoint, for whoever looks at the run."""
-        record = self._last_told[told.what] = told_record(told)
-        self._told.append(record)
-        self._wake.set()
+        self.notes.tell(told)
 
     def has(self, index: int) -> bool:
         """Whether this job has its result, written or waiting."""
@@ -126,9 +130,13 @@ class ResultStore:
 
     # --- writing -----------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Write until closed, then close the files. Raises DiskFailed."""
-        syncing = asyncio.create_task(self._sync_loop())
+    async def run(self, failing: Callable[[DiskFailed, bool], None] | None = None) -> None:
+        """Write until closed, then close the files.
+
+        Where the disk fails, `failing` is told, with whether results that still come may be saved; what comes until
+        the end goes where there is room. Raises DiskFailed, at the end.
+        """
+        syncing = asyncio.create_task(soon_after(self._dirty, self._ending, SYNC_S, self._sync))
         try:
             await self._write_until_closed(syncing)
             self._ending.set()
@@ -137,8 +145,15 @@ class ResultStore:
                 await to_its_end(self._flush())
             if self._dirty.is_set() or self.done or self._sent_some:
                 await self._make_durable(last=True)
-        except BaseException:  # a failing disk, or this task was cancelled
-            await self._save_rest()
+        except BaseException as e:  # a failing disk, or this task was cancelled
+            self._ending.set()
+            if isinstance(e, DiskFailed) and failing is not None:
+                failing(e, self._output.durable)
+                while not self._closing:  # nothing new is sent, but what is in flight is paid for
+                    await self._wake.wait()
+                    self._wake.clear()
+                    await to_its_end(self._save_rest())
+            await self._save_rest(last=True)
             raise
         finally:
             syncing.cancel()
@@ -158,7 +173,7 @@ class ResultStore:
 
     @property
     def _pending(self) -> bool:
-        return bool(self._results or self._told or self._sent or self._unsaid or self.order.ready())
+        return bool(self._results or self.notes or self._sent or self._unsaid or self.order.ready())
 
     async def _write_until_closed(self, syncing: asyncio.Task[None]) -> None:
         while not self._closing:
@@ -174,15 +189,20 @@ class ResultStore:
             self._wake.clear()
             await to_its_end(self._flush())
 
-    async def _save_rest(self) -> None:
-        """At a bad end: put results that are not saved yet into the checkpoint, if it takes them."""
+    async def _save_rest(self, *, last: bool = False) -> None:
+        """At a bad end: save what is collected where it can be; what finds no place in the `last` try is lost."""
         async with self._journal.writing:
             results, self._results = self._results, []
+            self._results = await self._rescue.save(results) + self._results
             try:
-                await self._append_early({r.index: r for r in results}, wait=False)
-                await self._journal.sync()
+                await self._append_early({})
             except DiskFailed:
-                pass  # what ended the run is the one to tell
+                pass  # only notes
+            if last:
+                self.unsaved = len(self._results)
+                for r in self._results:
+                    self.totals.unsaved(r.code, r.usage, r.model)
+                await self._rescue.sync()
 
     async def _flush(self) -> None:
         """Write what was collected, and one helping of what waits."""
@@ -195,9 +215,14 @@ class ResultStore:
             try:
                 await self._extend_output(fresh)
             except DiskFailed:  # the checkpoint may be on another disk: all of these go there (`_save_rest`)
+                self._rescue.in_step = False
                 self._results = results + self._results
                 raise
-            await self._append_early(fresh, wait=True)
+            try:
+                await self._append_early(fresh)
+            except DiskFailed:
+                self._results = list(fresh.values()) + self._results
+                raise
             if self.order.ready():
                 self._wake.set()
             self._settle()
@@ -225,28 +250,14 @@ class ResultStore:
             await self._output.append(b"".join(lines))
             self._sums.add(lines)
 
-    async def _append_early(self, early: dict[int, Result], *, wait: bool) -> None:
-        """Append what was sent, and results that are not in the output; `wait`: they wait there for their turn."""
-        records, self._told = self._told, []
-        records += self._sent.records(self._wall())
-        start = self._journal.file.size + sum(map(len, records))
-        places: list[tuple[int, int]] = []
-        for r in early.values():
-            record = result_record(r)
-            records.append(record)
-            places.append((r.index, start))
-            start += len(record)
-        if not records:
-            return
-        await self._journal.append(b"".join(records))
-        if not wait:
-            return
-        for index, where in places:
-            self.order.put(index, where)
-        for r in early.values():
-            self._waiting.keep(r)
-        if places:
-            self._journal.weigh(start - places[0][1], len(places))
+    async def _append_early(self, early: dict[int, Result]) -> None:
+        """Append what was sent, and results that are not in the output: they wait there for their turn."""
+        records = self.notes.take() + self._sent.records(self._wall())
+        try:
+            await self._waiting.add(self._journal, records, early.values())
+        except DiskFailed:
+            self.notes.put_back(records)
+            raise
 
     def _settle(self) -> None:
         """Remember a state in which output and counts agree: what the next mark will say."""
@@ -267,24 +278,10 @@ class ResultStore:
 
     # --- making durable ----------------------------------------------------------------------------------
 
-    async def _sync_loop(self) -> None:
-        ending = asyncio.ensure_future(self._ending.wait())
-        try:
-            while not self._ending.is_set():
-                dirty = asyncio.ensure_future(self._dirty.wait())
-                try:
-                    await asyncio.wait([dirty, ending], return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    dirty.cancel()
-                await asyncio.wait([ending], timeout=SYNC_S)
-                if self._ending.is_set():
-                    return
-                self._dirty.clear()
-                await self._make_durable()
-                if self._journal.mostly_dead(self.order.waiting):
-                    await self._compact()
-        finally:
-            ending.cancel()
+    async def _sync(self) -> None:
+        await self._make_durable()
+        if self._journal.mostly_dead(self.order.waiting):
+            await self._compact()
 
     async def _make_durable(self, *, last: bool = False) -> None:
         if last:
@@ -298,13 +295,15 @@ class ResultStore:
             mark = structs.replace(state, since=self._sums.since, sums=sums, closed=last)
             await self._journal.append(mark_record(mark))
             self._sums.forget(state.next_index)
+            await self._journal.append_index()
         await self._journal.sync()
 
     async def _compact(self) -> None:
         journal = self._journal
+        timeline = await KeptTimeLine.of(journal.file)
         async with journal.writing:
             await journal.append(b"".join(self._sent.records(self._wall())))
             head = compact.head_of(self._header, self._state, self._sent, self._wall())
-            head += b"".join(self._last_told.values())
+            head += self.notes.kept() + timeline.rest()
             plan = compact.Plan(journal.file)
         await journal.compact(self.order, self._output, head, plan, self._ending)

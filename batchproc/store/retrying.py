@@ -23,7 +23,7 @@ from batchproc.core.resume import Found, Step, decide
 from batchproc.errors import FilesDoNotFit, ForeignOutput, InputChanged
 from batchproc.model import Position
 from batchproc.resultline import read_line
-from batchproc.store.checkpoint import VERSION, Header, Mark, Told, Totals, mark_record, parse_result, told_record
+from batchproc.store.checkpoint import VERSION, Header, Mark, Told, mark_record, parse_result, told_record
 from batchproc.store.compact import remove_left_over
 from batchproc.store.files import AppendFile, disk_failed
 from batchproc.store.input import InputIdentity
@@ -34,6 +34,7 @@ from batchproc.store.recover import Recovered, answered_digests, recover
 from batchproc.store.results import ResultStore
 from batchproc.store.scan import scan
 from batchproc.store.sending import SentLog
+from batchproc.store.totals import Totals
 
 _FINE = re.compile(rb', "error": null, "attempts": \d+\}\Z')  # so ends an answer's line that has no metadata
 

@@ -20,11 +20,12 @@ from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
 from batchproc.model import NO_USAGE, Position
 from batchproc.resultline import read_line
-from batchproc.store.checkpoint import Mark, Told, Totals, mark_record, parse_result, told_record
+from batchproc.store.checkpoint import Mark, Told, mark_record, parse_result, told_record
 from batchproc.store.files import disk_failed, sync_folder
 from batchproc.store.input import InputIdentity
 from batchproc.store.reading import lines_of, read_record
 from batchproc.store.sums import LineSums
+from batchproc.store.totals import Totals
 
 SUFFIX = ".retry"
 _GROUP = 1 << 20  # bytes written at a time

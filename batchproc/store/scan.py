@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 from msgspec import Struct, field
 
 from batchproc.core.order import InOrder
 from batchproc.model import NO_USAGE, Result, Usage
-from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Told, Totals, message_in, parse_result, text_of
+from batchproc.store.checkpoint import RESULT, Header, Mark, Sent, Told, message_in, parse_result, text_of
 from batchproc.store.digests import Digests
-from batchproc.store.reading import lines_of, parts_of, read_record, whole_lines
+from batchproc.store.index import Index, outside, read_indices
+from batchproc.store.reading import lines_of, parts_of, read_record
 from batchproc.store.record import PREFIX, is_whole
 from batchproc.store.sending import SentBefore
 from batchproc.store.sums import LineSums
+from batchproc.store.totals import Totals
 
 _HEADER = msgspec.json.Decoder(Header)
 _MARK = msgspec.json.Decoder(Mark)
@@ -61,18 +64,17 @@ class Scan(Struct):
     loose: list[Result] = field(default_factory=list)
     loose_tail: bool = False
     closed: bool = False
+    last_index: int = -1  # where the last index stands
 
 
 def read_marks(path: str, *, sums: bool) -> Marks:
     """Look for the marks and notes only; `sums`: checksums of output lines too. Raises OSError."""
     found = Marks()
-    offset = 0
-    for block in whole_lines(path):
+    for offset, block in outside(path, read_indices(path)[0]):
         for _, line in _records_of(block, _MARK_KIND):
             _note_mark(found, line, sums)
         for end, line in _records_of(block, _NOTE_KIND):
             _note_told(found, line, offset + end + 1)
-        offset += len(block)
     return found
 
 
@@ -142,30 +144,89 @@ def scan(path: str, order: InOrder, totals: Totals, start: int = 0) -> Scan:
     Raises OSError.
     """
     found = Scan(Digests(order.next_index))
-    take = _taker(path, order, totals, found)
-    rest: list[bytes] = []
-    bad: list[bytes] = []
-    end = PREFIX + len(_RESULT_KIND)
-    crc32 = zlib.crc32
-    size = 0
-    for offset, line in lines_of(path, start, rest):
-        if line[PREFIX:end] == _RESULT_KIND:  # by far the most: checked in place
-            good = line[:PREFIX] == b'{"crc":"%08x",' % crc32(line[PREFIX:]) and take(offset, line)
-        else:
-            good = is_whole(line) and _note(found, line)
-        if good:
-            size = offset + len(line) + 1
-            if bad:
-                found.damaged += len(bad)
-                _mend(found, bad)
-                bad = []
-        else:
-            bad.append(line)
-    found.size = size
-    loose = len(found.loose)
-    _mend(found, [*bad, *rest])
-    found.loose_tail = len(found.loose) > loose
+    reader = _Reader(path, order, totals, found)
+    indices, found.last_index = read_indices(path) if not start else ([], -1)
+    with open(path, "rb", buffering=0) as f:
+        for index in indices:
+            if _covers(index, order, f.fileno()):
+                reader.read(start, index.start)
+                start = index.end if reader.take_all(index, f.fileno()) else index.start
+    reader.read(start, None)
+    reader.end()
     return found
+
+
+def _covers(index: Index, order: InOrder, fd: int) -> bool:
+    """Whether the index says all there is to say: of results that are all written, or all wait; and all are whole."""
+    return (index.last < order.next_index or index.first >= order.next_index) and index.holds(fd)
+
+
+class _Reader:
+    """Reads parts of a checkpoint one after another."""
+
+    def __init__(self, path: str, order: InOrder, totals: Totals, found: Scan) -> None:
+        self._path = path
+        self._order = order
+        self._totals = totals
+        self._found = found
+        self._take = _taker(path, order, totals, found)
+        self._rest: list[bytes] = []
+        self._bad: list[bytes] = []
+
+    def read(self, start: int, end: int | None) -> None:
+        """Read every record from one byte to another."""
+        self._lines(lines_of(self._path, start, self._rest, end))
+
+    def take_all(self, index: Index, fd: int) -> bool:
+        """Take what an index tells of; False where it cannot be, since a result is there twice. Raises OSError."""
+        found, order = self._found, self._order
+        if index.first >= order.next_index:
+            jobs, places, digests = index.entries()
+            start = index.start
+            if not order.put_many(index.first, index.last, jobs, [start + p for p in places]):
+                return False
+            found.digests.put_many(index.first, index.last, jobs, digests)
+            self._totals.merge(index.totals)
+        others = 0
+        for offset, length in index.others:
+            self._lines(_placed(os.pread(fd, length, index.start + offset), index.start + offset))
+            others += length
+        found.results += index.totals.succeeded + index.totals.failed
+        found.result_bytes += index.end - index.start - others
+        found.size = index.end
+        return True
+
+    def end(self) -> None:
+        """Nothing comes any more."""
+        loose = len(self._found.loose)
+        _mend(self._found, [*self._bad, *self._rest])
+        self._found.loose_tail = len(self._found.loose) > loose
+
+    def _lines(self, lines: Iterable[tuple[int, bytes]]) -> None:
+        found, take, bad = self._found, self._take, self._bad
+        end = PREFIX + len(_RESULT_KIND)
+        crc32 = zlib.crc32
+        size = found.size
+        for offset, line in lines:
+            if line[PREFIX:end] == _RESULT_KIND:  # by far the most: checked in place
+                good = line[:PREFIX] == b'{"crc":"%08x",' % crc32(line[PREFIX:]) and take(offset, line)
+            else:
+                good = is_whole(line) and _note(found, line)
+            if good:
+                size = offset + len(line) + 1
+                if bad:
+                    found.damaged += len(bad)
+                    _mend(found, bad)
+                    bad.clear()
+            else:
+                bad.append(line)
+        found.size = size
+
+
+def _placed(lines: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    for line in lines.split(b"\n")[:-1]:
+        yield at, line
+        at += len(line) + 1
 
 
 def _taker(path: str, order: InOrder, totals: Totals, found: Scan) -> Callable[[int, bytes], bool]:

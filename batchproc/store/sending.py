@@ -49,7 +49,8 @@ class SentBefore:
     def __init__(self) -> None:
         self.recent = RecentlySent()
         self.models: set[str] = set()
-        self._jobs = array("q")  # of each request its job's index; −1 − index for one that was not sent after all
+        self._jobs = array("q")  # of each request its job's index
+        self._undone = array("q")  # the same of those that were not sent after all
 
     def add(self, sent: Sent) -> None:
         """Note a record."""
@@ -57,19 +58,16 @@ class SentBefore:
         if sent.requests and len(self.models) < _MODELS:
             self.models.add(sent.model)
         self._jobs.extend(sent.jobs)
-        self._jobs.extend([-1 - i for i in sent.undone])
+        self._undone.extend(sent.undone)
 
     def unanswered(self, answered: InOrder) -> dict[int, int]:
         """How many requests were sent for jobs that are not in `answered`."""
         counts: dict[int, int] = {}
-        for job in self._jobs:
-            index = job if job >= 0 else -1 - job
-            if index in answered:
-                continue
-            counts[index] = counts.get(index, 0) + (1 if job >= 0 else -1)
-            if counts[index] <= 0:
-                del counts[index]
-        return counts
+        for index in answered.missing(self._jobs):
+            counts[index] = counts.get(index, 0) + 1
+        for index in answered.missing(self._undone):
+            counts[index] = counts.get(index, 0) - 1
+        return {index: n for index, n in counts.items() if n > 0}
 
 
 class SentLog:

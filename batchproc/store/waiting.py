@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 
 from batchproc.core.order import InOrder
 from batchproc.errors import DiskFailed
 from batchproc.model import Result
-from batchproc.store.checkpoint import parse_result
+from batchproc.store.checkpoint import parse_result, result_record
 from batchproc.store.files import AppendFile, disk_failed
+from batchproc.store.journal import Journal
 from batchproc.store.reading import read_records
 
 DRAIN = 512  # results in a helping at the most
@@ -30,6 +32,28 @@ class Waiting:
         if self._kept_bytes < _KEPT_BYTES:
             self._kept[r.index] = r
             self._kept_bytes += len(r.line)
+
+    async def add(self, journal: Journal, before: list[bytes], results: Collection[Result]) -> None:
+        """Append records to the checkpoint and, behind them, results, which wait there. Raises DiskFailed.
+
+        The caller holds the journal's lock.
+        """
+        records = before.copy()
+        start = first = journal.file.size + sum(map(len, records))
+        places: list[int] = []
+        for r in results:
+            record = result_record(r)
+            records.append(record)
+            places.append(start)
+            start += len(record)
+        if not records:
+            return
+        await journal.append(b"".join(records), results, places)
+        for r, where in zip(results, places, strict=True):
+            self._order.put(r.index, where)
+            self.keep(r)
+        if places:
+            journal.weigh(start - first, len(places))
 
     async def take(self, file: AppendFile, taken: int) -> list[Result]:
         """The next results of this helping, of which so many were taken before. Raises DiskFailed."""

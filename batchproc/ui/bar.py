@@ -13,7 +13,7 @@ from rich.segment import ControlType, Segment
 from rich.style import Style
 from rich.text import Text
 
-from batchproc.events import Event, JobEnded, JobRequeued
+from batchproc.events import Event, JobEnded, JobRequeued, RequestEnded, RequestSent
 from batchproc.model import FaultKind
 from batchproc.snapshot import Snapshot, Summary
 from batchproc.ui.console import Console
@@ -24,6 +24,7 @@ from batchproc.ui.summary import print_summary
 from batchproc.ui.words import clock
 
 _KINDS = 50  # kinds of problems whose counts are kept; codes come from servers and may be endless
+_SHOWN = 2
 _HOLD_S = 2.0  # how long a reason for waiting stays, so that one that comes and goes can be read
 _STYLES = {name: Style.parse(name) for name in ("red", "green", "yellow", "cyan", "dim")} | {"": Style.null()}
 
@@ -71,6 +72,8 @@ class Bar:
         )
         self._lines: list[str] = []  # to be printed above the display
         self._problems: dict[str, Problem] = {}  # oldest first
+        self._shown: list[Problem] = []  # of the problems, those on the screen
+        self._shown_at = 0.0
         self._elapsed_s = 0.0
         self._stopped = False
         self._waiting_for = ""
@@ -97,6 +100,9 @@ class Bar:
 
     def event(self, event: Event) -> None:
         """Remember what to say about it."""
+        kind = type(event)
+        if kind is RequestSent or kind is RequestEnded or (kind is JobEnded and event.code is None):  # type: ignore[union-attr]
+            return  # thousands a second
         if isinstance(event, JobEnded | JobRequeued):
             self._count(event)
         text = note(event, self._verbosity)
@@ -147,7 +153,16 @@ class Bar:
             self._waiting_for, self._waited_at = snapshot.waiting_for, snapshot.elapsed_s
         elif self._waiting_for and snapshot.elapsed_s - self._waited_at < _HOLD_S:
             snapshot = replace(snapshot, waiting_for=self._waiting_for)
-        return frame(snapshot, list(self._problems.values())[-2:], width, height)
+        return frame(snapshot, self._latest(), width, height)
+
+    def _latest(self) -> list[Problem]:
+        """The problems met last. Where there are several kinds they do not chase each other, but stay for a while."""
+        if len(self._shown) < min(_SHOWN, len(self._problems)) or self._elapsed_s - self._shown_at >= _HOLD_S:
+            latest = list(self._problems.values())[-_SHOWN:]
+            stay = [problem for problem in self._shown if any(problem is other for other in latest)]
+            self._shown = stay + [p for p in latest if not any(p is other for other in stay)]
+            self._shown_at = self._elapsed_s
+        return self._shown
 
     def _unwrap(self, width: int) -> None:
         """After the terminal became narrower, erase the rows into which it broke the old lines.

@@ -12,8 +12,8 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from batchproc.snapshot import ModelRate, Snapshot
-from batchproc.ui.plain import busiest, checking_words, cost_words, done_words, outage_words
-from batchproc.ui.words import clip, count, duration, plural, remaining, share, short
+from batchproc.ui.plain import busiest, checking_words, cost_words, done_words, outage_words, outlook_words
+from batchproc.ui.words import clip, count, duration, harmless, plural, remaining, share, short
 
 Piece: TypeAlias = tuple[str, str]  # text, style ("" for none)
 Line: TypeAlias = list[Piece]
@@ -111,8 +111,11 @@ def _state(snapshot: Snapshot, width: int) -> list[Line]:
             words = f"server out {duration(snapshot.outage_s)}"
         lines.append([(clip(words, width), "red")])
     if snapshot.waiting_for:
-        lines.append([(clip(f"waiting for {snapshot.waiting_for}", width), "")])
-    return lines or [[("sending", "dim")]]
+        words = f"waiting for {snapshot.waiting_for}"
+        if harmless(snapshot.waiting_for) == snapshot.waiting_for and len(words + outlook_words(snapshot)) <= width:
+            words += outlook_words(snapshot)
+        lines.append([(clip(words, width), "")])
+    return lines or [[(clip("sending" + outlook_words(snapshot), width), "dim")]]
 
 
 def _models(models: Sequence[ModelRate], width: int) -> list[Line]:

@@ -10,7 +10,7 @@ from batchproc.snapshot import ModelRate, Snapshot, Summary
 from batchproc.ui.console import Console
 from batchproc.ui.notes import note
 from batchproc.ui.summary import print_summary
-from batchproc.ui.words import clip, clock, count, duration, plural, rate, remaining, share
+from batchproc.ui.words import clip, clock, count, duration, harmless, plural, rate, remaining, share
 
 EVERY_S = 30
 _MODELS = 2
@@ -56,6 +56,15 @@ def outage_words(snapshot: Snapshot) -> str:
     return f"no answer from the server for {duration(out)} (since {clock(snapshot.elapsed_s - out)})"
 
 
+def outlook_words(snapshot: Snapshot) -> str:
+    """What the time left depends on, as the end of a line; empty where that is not known."""
+    if snapshot.eta_s is None or snapshot.stopping or not snapshot.held_by:
+        return ""
+    if snapshot.held_by == snapshot.waiting_for:
+        return ", which sets the time left"
+    return f"; time left set by {harmless(snapshot.held_by)}"
+
+
 def status_line(snapshot: Snapshot) -> str:
     """Where a run is, on one line: for plain progress and for SIGUSR1."""
     stamp = f"[{clock(snapshot.elapsed_s)}]"
@@ -78,7 +87,8 @@ def status_line(snapshot: Snapshot) -> str:
     if snapshot.stopping:
         parts.append(f"stopping: {clip(snapshot.stopping, _FOREIGN)}")
     elif snapshot.eta_s is not None:
-        parts.append(remaining(snapshot.eta_s))
+        by = f" by {clip(snapshot.held_by, _FOREIGN)}" if snapshot.held_by else ""
+        parts.append(remaining(snapshot.eta_s) + by)
     return f"{stamp} {', '.join(parts)}"
 
 

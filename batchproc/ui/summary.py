@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from batchproc.price import usd
+from batchproc.runreport import RunReport
 from batchproc.snapshot import ErrorGroup, Status, Summary
 from batchproc.ui.console import Console, paint
 from batchproc.ui.jsontext import json_line
@@ -75,7 +76,7 @@ def counts(summary: Summary) -> str:
     return f"{plural(summary.total, 'job')} = {ended} + {count(not_run)} not run"
 
 
-def cost_words(summary: Summary | Status) -> str:
+def cost_words(summary: Summary | Status | RunReport) -> str:
     """What a run has cost, in words; empty where no price is known."""
     if summary.cost_usd is None:
         return ""

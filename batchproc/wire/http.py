@@ -15,6 +15,7 @@ from yarl import URL
 from batchproc.model import Reply, Trouble
 from batchproc.wire import quick
 from batchproc.wire.body import MOST_BODY, read_body
+from batchproc.wire.deadline import Deadlines
 
 _MOST_HEADER = 64 << 10
 _SHORTEST_SECRET = 8  # a shorter one (`EMPTY`, `none`) is a word that answers may contain
@@ -52,14 +53,16 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
         self._quick: quick.Connections | None = None
         self._routes: dict[URL, quick.Route | None] = {}
+        self._deadlines: Deadlines | None = None
 
     async def open(self) -> None:
         """Open the session; call it inside the running loop."""
+        self._deadlines = Deadlines(self._timeout_s)
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=300, keepalive_timeout=30)
         self._session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self._timeout_s, connect=None, sock_connect=min(30.0, self._timeout_s)),
+            timeout=aiohttp.ClientTimeout(total=None, connect=None, sock_connect=min(30.0, self._timeout_s)),
             proxy=self._proxy,
             max_line_size=_MOST_HEADER,
             max_field_size=_MOST_HEADER,
@@ -71,12 +74,14 @@ class HttpTransport:
         """Close all connections."""
         if self._quick is not None:
             self._quick.close()
+        if self._deadlines is not None:
+            self._deadlines.close()
         if self._session is not None:
             await self._session.close()
 
     async def send(self, path: str, model: str, body: bytes) -> Reply:
         """Post `body` to the URL of this path and model, and read the whole answer."""
-        if self._session is None:
+        if self._session is None or self._deadlines is None:
             raise RuntimeError("the transport is not open")
         url = self._urls.get((path, model)) or self._new_url(path, model)
         try:
@@ -84,7 +89,7 @@ class HttpTransport:
                 route = self._routes.get(url) or self._new_route(url, self._quick)
                 if route is not None:
                     return self._reply(*await self._quick.ask(route, body))
-            return await self._sent(self._session, url, body)
+            return await self._sent(self._session, self._deadlines, url, body)
         except aiohttp.ServerTimeoutError as e:
             if isinstance(e, aiohttp.ConnectionTimeoutError):
                 return _trouble(Trouble.CONNECT, f"no connection to {_host(url)}: timed out")
@@ -98,13 +103,20 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError, ValueError) as e:
             return _trouble(Trouble.BROKEN, f"the connection to {_host(url)} broke: {type(e).__name__}")
 
-    async def _sent(self, session: aiohttp.ClientSession, url: URL, body: bytes) -> Reply:
+    async def _sent(self, session: aiohttp.ClientSession, deadlines: Deadlines, url: URL, body: bytes) -> Reply:
         data: bytes | io.BytesIO = body if len(body) <= _MOST_BYTES else io.BytesIO(body)
-        async with session.post(url, data=data, headers=self._headers, allow_redirects=False) as response:
-            answer = await read_body(response.content, response.headers)
-            if answer is None:
-                response.close()
-            return self._reply(response.status, response.headers, answer)
+        deadline = deadlines.begin()
+        try:
+            async with (
+                deadline,
+                session.post(url, data=data, headers=self._headers, allow_redirects=False) as response,
+            ):
+                answer = await read_body(response.content, response.headers)
+                if answer is None:
+                    response.close()
+                return self._reply(response.status, response.headers, answer)
+        finally:
+            deadlines.end(deadline)
 
     def _reply(self, status: int, said: Mapping[str, str], answer: bytes | None) -> Reply:
         if answer is None:

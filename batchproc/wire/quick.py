@@ -21,6 +21,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from batchproc.wire.body import read_body
+from batchproc.wire.deadline import BEAT_S, SLEPT_S
 
 MOST_BODY = 64 << 10  # bytes; the socket takes so much at once
 _KEPT_S = 30.0
@@ -55,6 +56,7 @@ class Connections:
         self._loop = asyncio.get_running_loop()
         self._under_way: dict[Any, float] = {}  # connection → until when, the oldest first: one timer does for all
         self._timer: asyncio.TimerHandle | None = None
+        self._looks_at = 0.0
 
     @staticmethod
     def wanted() -> bool:
@@ -86,7 +88,7 @@ class Connections:
         connection = self._kept(route) or await self._connect(route, until)
         self._under_way[connection] = until
         if self._timer is None:
-            self._timer = self._loop.call_at(until, self._look)
+            self._look_again(until)
         try:
             connection.transport.write(b"%b%d\r\n\r\n%b" % (route.head, len(body), body))
             while True:
@@ -117,13 +119,21 @@ class Connections:
         """End what has been under way for too long; those that began first come first."""
         self._timer = None
         now = self._loop.time()
+        slept = now - self._looks_at
+        if slept > SLEPT_S:  # the process was stopped: nobody was late
+            for connection in self._under_way:
+                self._under_way[connection] += slept
         for connection, until in list(self._under_way.items()):
             if until > now:
-                self._timer = self._loop.call_at(until, self._look)
+                self._look_again(until)
                 return
             del self._under_way[connection]
             if connection.transport is not None:
                 connection.transport.abort()
+
+    def _look_again(self, until: float) -> None:
+        self._looks_at = min(until, self._loop.time() + BEAT_S)
+        self._timer = self._loop.call_at(self._looks_at, self._look)
 
     def _kept(self, route: Route) -> Any:
         now = self._loop.time()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from batchproc.core.capacity import REQUESTS, TOKENS, DualCapacity
-from batchproc.core.outlook import longer_than_a_day
+from batchproc.core.outlook import Held, least_s, longer_than_a_day
 from batchproc.core.tracker import CapacityTracker
 
 DAY = 86_400.0
@@ -29,3 +29,33 @@ def test_longer_than_a_day(rpd, tpd, jobs, said):
     ]
     found = longer_than_a_day(DualCapacity(None, None, more), jobs, 100, 0.0)
     assert (found and found[0]) == said
+
+
+@pytest.mark.parametrize(
+    ("rpm", "tpm", "jobs", "seconds", "why"),
+    [
+        (None, None, 1000, 0.0, ""),  # nothing limits it
+        (60, None, 60, 0.0, ""),  # the bucket is full: all of them at once
+        (60, None, 180, 120.0, "requests per minute"),
+        (60, 3000, 180, 300.0, "tokens per minute"),  # 18,000 tokens, of which 3,000 are there
+    ],
+)
+def test_the_time_that_the_limits_need(rpm, tpm, jobs, seconds, why):
+    """Each job takes 100 tokens."""
+    requests, tokens = (CapacityTracker(limit, 0.0) if limit else None for limit in (rpm, tpm))
+    assert least_s(DualCapacity(requests, tokens), jobs, 100, 0.0) == (pytest.approx(seconds), why)
+
+
+def test_what_held_a_run_back_lately():
+    """What happened long ago does not count, and what holds it back less than half of the time is not named."""
+    held = Held()
+    assert held.by() == ""
+    for _ in range(500):
+        held.waited("the first", 0.2)
+    assert held.by() == "the first"
+    for _ in range(200):
+        held.waited("the second", 0.2)
+    assert held.by() == "the second"
+    for _ in range(200):
+        held.waited("", 0.2)
+    assert held.by() == ""

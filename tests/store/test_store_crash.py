@@ -10,7 +10,7 @@ import pytest
 from storekit import JOBS, Files, InlineFile, put_all, readable, resume, whole
 from watched import Disk, Snapshot
 
-from batchproc.store import journal, results
+from batchproc.store import index, journal, results
 
 ARRIVALS = [3, 1, 0, 2, 5, 9, 8, 7, 11, 10, 4, 6]
 
@@ -20,6 +20,7 @@ def disk(files: Files, hasty: None, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """A disk that is watched; writes are torn into pieces, and the checkpoint is compacted as often as can be."""
     monkeypatch.setattr(results, "SYNC_S", 0)
     monkeypatch.setattr(journal, "COMPACT_BYTES", 300)
+    monkeypatch.setattr(index, "_FEW", 1)
     write = InlineFile.write
 
     async def torn(self: InlineFile, data: memoryview) -> int:

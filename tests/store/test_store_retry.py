@@ -15,10 +15,11 @@ from batchproc.errors import FilesDoNotFit, ForeignOutput, InputChanged
 from batchproc.model import NO_USAGE, Position, Result, Usage
 from batchproc.resultline import request_id
 from batchproc.store import results, retrying
-from batchproc.store.checkpoint import Spent, parse_result
+from batchproc.store.checkpoint import parse_result
 from batchproc.store.look import look, looked
 from batchproc.store.retrying import OpenedRetry, open_retry
 from batchproc.store.rewrite import rewrite
+from batchproc.store.totals import Spent
 
 JOBS = 12
 FAILED = (0, 4, 5, 11)  # in the run

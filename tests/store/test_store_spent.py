@@ -9,8 +9,12 @@ from msgspec.structs import replace
 from storekit import Files, answer, until
 
 from batchproc.model import Result, Usage
-from batchproc.store.checkpoint import Spent, Totals, as_named, parse_result, result_record
+from batchproc.store import index as indexing
+from batchproc.store.checkpoint import parse_result, result_record
+from batchproc.store.count import count
 from batchproc.store.record import seal
+from batchproc.store.scan import read_marks
+from batchproc.store.totals import Spent, Totals, as_named
 
 
 def used(index: int) -> Result:
@@ -104,6 +108,30 @@ def test_records_of_earlier_versions_are_read() -> None:
 def test_names_of_servers(known: list[str], said: str, name: str) -> None:
     """A server's name for a model, as the jobs name it."""
     assert as_named(said, known) == name
+
+
+async def test_an_index_tells_of_models(files: Files, hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results that are known by an index of the checkpoint alone count for their models, for a resume and `status`."""
+    monkeypatch.setattr(indexing, "_FEW", 1)
+    await run(files, [1, 2, 3, 5], close=True)
+    indices, _ = indexing.read_indices(str(files.checkpoint))
+    assert sum(i.totals.succeeded for i in indices) == 4
+    marks = read_marks(str(files.checkpoint), sums=True)
+    spent = {"m": Spent(answers=4, input_tokens=12, cached_tokens=8, output_tokens=11)}
+    assert count(str(files.output), str(files.checkpoint), marks).totals.models == spent
+    opened = await files.open()
+    assert opened.store.totals.models == spent
+    await opened.store.close_files()
+
+
+def test_an_answer_that_is_saved_nowhere_is_paid_for() -> None:
+    """It is no result any more, but counts as lost."""
+    totals = Totals()
+    totals.add(None, Usage(3, 5, 2), 1, "", "m")
+    totals.add("no", Usage(0, 0), 2, "never", "m")
+    totals.unsaved(None, Usage(3, 5, 2), "m")
+    totals.unsaved("no", Usage(0, 0), "m")
+    assert totals == Totals(models={"m": Spent(lost=1, lost_input=3, lost_output=5)})
 
 
 def test_very_many_models_are_counted_together() -> None:

@@ -276,3 +276,37 @@ def test_closing_words() -> None:
     display, out = bar()
     display.summary(Summary("all done", 0, 1, 1, 0, 0, 0, 1.0, 1, 0, 0, 0, 0, (), "", (), "o", None, None))
     assert out.getvalue().startswith("all done\n1 job = 1 succeeded + 0 failed + 0 not run\n")
+
+
+@pytest.mark.parametrize(
+    ("waiting_for", "held_by", "width", "line"),
+    [
+        ("limit of m", "limit of m", 80, "waiting for limit of m, which sets the time left"),
+        ("the time before a retry", "answers", 80, "waiting for the time before a retry; time left set by answers"),
+        ("limit of m", "limit of m", 40, "waiting for limit of m"),
+        ("", "requests per minute of m", 80, "sending; time left set by requests per minute of m"),
+        ("", "", 80, "sending"),
+        ("x\ny", "x\ny", 80, "waiting for x\\ny"),
+    ],
+)  # fmt: skip
+def test_what_sets_the_time_left(waiting_for: str, held_by: str, width: int, line: str) -> None:
+    """Named where there is room for it; the reason for waiting goes first."""
+    assert shown(width, waiting_for=waiting_for, held_by=held_by)[-1] == line
+    assert "time left" not in shown(80, waiting_for=waiting_for, held_by=held_by, eta_s=None)[-1]
+
+
+def test_problems_keep_their_places() -> None:
+    """Two kinds of failures that alternate do not change places with each other, and a new kind is seen soon."""
+    display, out = bar()
+    seen = []
+    for k in range(20):
+        for code in ("first", "second"):
+            display.event(JobEnded(1.0, k, k, code, "why"))
+        if k % 2:
+            display.event(JobEnded(1.0, k, k, "first", "why"))
+        display.update(snapshot(elapsed_s=30.0 + k / 5))
+        seen.append(re.findall(r"× (\w+), last", last_frame(out)))
+    assert seen[1:] == [["first", "second"]] * 19
+    display.event(JobEnded(1.0, 99, 99, "third", "why"))
+    display.update(snapshot(elapsed_s=40.0))
+    assert "third" in last_frame(out)
