@@ -15,6 +15,7 @@ from hostile import feed_answer, feed_line, stored
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from batchproc.wire import body as wire_body
 from batchproc.wire import http
 
 ODD = [
@@ -163,7 +164,7 @@ def _answer(body: bytes, *more: bytes) -> bytes:
 
 async def test_a_gzip_bomb(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few kilobytes that unfold to 64 MB stop at the cap, before they are in memory."""
-    monkeypatch.setattr(http, "MOST_BODY", 1 << 20)
+    monkeypatch.setattr(wire_body, "MOST_BODY", 1 << 20)
     bomb = gzip.compress(bytes(64 << 20), 9)
     reply = await server(_answer(bomb, b"Content-Encoding: gzip"))
     assert reply.trouble is not None
@@ -172,7 +173,7 @@ async def test_a_gzip_bomb(server: Any, monkeypatch: pytest.MonkeyPatch) -> None
 
 async def test_a_body_over_the_cap(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused by its length before it is read, and by what comes where no length is told."""
-    monkeypatch.setattr(http, "MOST_BODY", 1 << 16)
+    monkeypatch.setattr(wire_body, "MOST_BODY", 1 << 16)
     for raw in (_answer(bytes(1 << 17)), b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + bytes(1 << 17)):
         reply = await server(raw)
         assert "larger" in reply.detail
