@@ -50,7 +50,7 @@ async def test_killed_at_every_step(files: Files, disk: Disk, monkeypatch: pytes
     await put_all(await files.open(), ARRIVALS, done=True)
     snapshots = list(disk.killed)
     monkeypatch.undo()
-    assert sum(1 for name, _ in disk.calls if name == "replace") > 1
+    assert any(name == "replace" for name, _ in disk.calls), "the compaction is among the steps"
     assert len(snapshots) > 50
     for snapshot in snapshots:
         await check(snapshot, files.folder / "resumed")
