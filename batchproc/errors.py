@@ -55,3 +55,13 @@ class DiskFailed(BatchprocError):
     """A file could not be written: the disk is full, read-only or failing."""
 
     exit_code = 7
+
+
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of ours in a group, else the group's first."""
+    for error in group.exceptions:
+        inner = first_error(error) if isinstance(error, BaseExceptionGroup) else error
+        if isinstance(inner, BatchprocError):
+            return inner
+    first = group.exceptions[0]
+    return first_error(first) if isinstance(first, BaseExceptionGroup) else first
