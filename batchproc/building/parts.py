@@ -86,11 +86,12 @@ def build(
     *,
     sent: Iterable[SentBefore] = (),
     observers: Iterable[Observer] = (),
+    raise_limits: bool = True,
 ) -> Parts:
     """Put the parts of a run together, inside its loop; the caller opens and closes the transport.
 
     `base_url` is where requests go, also where the provider is embedded. `sent` are requests of earlier processes,
-    which still count against the limits.
+    which still count against the limits. `raise_limits`: the process's limit of open files may be raised.
     """
     loop = asyncio.get_running_loop()
     provider = provider_for(settings.provider, base_url, access.key, access.headers, os.environ)
@@ -108,7 +109,7 @@ def build(
         budget,
     )
     wanted = settings.concurrency or MOST
-    most = room_for(wanted)
+    most = room_for(wanted, may_raise=raise_limits)
     pool = Pool(
         scheduler,
         transport,

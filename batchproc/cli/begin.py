@@ -11,6 +11,7 @@ import click
 
 from batchproc.building.embedded import embedded
 from batchproc.building.parts import Access
+from batchproc.building.places import check_places
 from batchproc.cli.assemble import Run
 from batchproc.cli.closing import done_before
 from batchproc.cli.stdout import write_document
@@ -118,19 +119,7 @@ def _check_files(settings: RunSettings) -> None:
         if settings.fresh:
             raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
         return
-    for name, path in (("output", settings.output), ("checkpoint", settings.checkpoint)):
-        if os.path.isdir(path):
-            raise UsageError(f"the {name} `{path}` is a directory", "name a file with `-o`")
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"the {name} `{path}` is not a plain file", "`-o -` writes to standard output")
-        folder = os.path.dirname(path) or "."
-        if not os.path.isdir(folder):
-            raise UsageError(f"there is no folder `{folder}` for the {name}", f"make it first: mkdir -p {folder}")
-    names = [settings.output, settings.checkpoint, settings.output + ".lock"]
-    if settings.jobs != "-":
-        names.append(settings.jobs)
-    if len({os.path.realpath(n) for n in names}) < len(names):
-        raise UsageError("jobs, output and checkpoint must be different files", "name another output with `-o`")
+    check_places(settings)
 
 
 def _confirm(settings: RunSettings) -> None:
