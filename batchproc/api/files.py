@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Callable, Generator
@@ -9,10 +10,12 @@ from collections.abc import Callable, Generator
 from batchproc.api.delivery import Delivery
 from batchproc.api.ledger import result_of
 from batchproc.api.result import Result
+from batchproc.building.parts import Parts
 from batchproc.building.places import check_places
 from batchproc.core.order import InOrder
 from batchproc.engine.feed import Earlier
 from batchproc.engine.run import Ending
+from batchproc.engine.watch import Watch
 from batchproc.errors import DiskFailed, FilesDoNotFit
 from batchproc.model import Position, RawLine
 from batchproc.model import Result as Ended
@@ -25,6 +28,7 @@ from batchproc.store.opening import OpenedStore, open_store
 from batchproc.store.reading import lines_of, read_records
 from batchproc.store.recover import answered_digests
 from batchproc.store.results import ResultStore
+from batchproc.store.timeline import time_record
 from batchproc.store.totals import Totals
 
 
@@ -40,6 +44,7 @@ class WithFiles:
         self._lock = lock
         self._delivery = delivery
         self._beat_at = 0.0
+        self._watch: Watch | None = None
         self._written = opened.store.order.next_index
         self._lines: Generator[tuple[int, bytes], None, None] = lines_of(settings.output)
         self._waiting = _read_waiting(opened, settings.checkpoint)
@@ -69,15 +74,30 @@ class WithFiles:
         elif (ended := self._waiting.pop(raw.index, None)) is not None:
             self._delivery.put(result_of(ended))
 
+    def watch(self, parts: Parts) -> None:
+        """Note what these parts do over time, for `batchproc report`."""
+        now = asyncio.get_running_loop().time()
+        self._watch = Watch(parts.scheduler, parts.pool, parts.feed, self, now=now, size=None, limit=None)
+        parts.pool.observers.insert(0, self._watch.on)
+
     def tick(self) -> None:
-        """A sign of life for whoever else wants these files."""
-        now = time.monotonic()
+        """Note what happened, and give a sign of life to whoever else wants these files."""
+        now = asyncio.get_running_loop().time()
+        self._note(now)
         if now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_S
             self._lock.beat()
 
+    def _note(self, now: float, *, last: bool = False) -> None:
+        if self._watch is not None:
+            self._watch.snapshot(now)
+            width, buckets = self._watch.recorder.take(now, last=last)
+            if buckets:
+                self.store.notes.add(time_record(width, buckets))
+
     def ends(self, ending: Ending) -> None:
         """Note how the run ended, for `batchproc status`."""
+        self._note(asyncio.get_running_loop().time(), last=True)
         error = ending.error
         why = error.message if error else ending.halt.message if ending.halt and not ending.complete else ""
         code = error.exit_code if error else 5 if why else 3 if self.store.totals.failed else 0

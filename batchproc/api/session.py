@@ -126,6 +126,7 @@ class Session:
             parts = self._build(
                 base_url, files, budget, files.earlier, sent=opened.sent, shelf=functools.partial(Shelf, None)
             )
+            files.watch(parts)
             return await self._go(parts, files, files.tick, files.ends)
         finally:
             await files.release()

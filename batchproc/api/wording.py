@@ -44,6 +44,13 @@ def reworded(error: BatchprocError) -> BatchprocError:
     error.message = in_python(error.message)
     error.hint = in_python(error.hint) if error.hint is not None else None
     error.args = (error.message,)
+    return _noted(error)
+
+
+def _noted(error: BatchprocError) -> BatchprocError:
+    """With its hint as a note, which a traceback shows."""
+    if error.hint is not None:
+        error.add_note(f"hint: {error.hint}")
     return error
 
 
@@ -53,7 +60,7 @@ def stopped_by(halt: Halt) -> BatchprocError:
     hint = in_python(hint or halt.hint or "") or None
     message = in_python(halt.message)
     if halt.kind is HaltKind.REFUSED:
-        return ProviderRefused(message, hint)
+        return _noted(ProviderRefused(message, hint))
     if halt.kind is HaltKind.UNBOUNDED:
-        return UsageError(message, hint)
-    return RunStopped(message, hint, reason=halt.kind.name.lower())
+        return _noted(UsageError(message, hint))
+    return _noted(RunStopped(message, hint, reason=halt.kind.name.lower()))
