@@ -22,7 +22,7 @@ from fastserver import HEADERS, answer, serving
 from machine import machine
 from overhead import line
 
-from batchproc.cli.trackers import capacity_maker
+from batchproc.building.trackers import capacity_maker
 from batchproc.core.decisions import Grant
 from batchproc.core.modelqueue import Policy
 from batchproc.core.scheduler import Scheduler

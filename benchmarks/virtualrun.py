@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
-from batchproc.cli.trackers import capacity_maker
+from batchproc.building.trackers import capacity_maker
 from batchproc.core.capacity import DualCapacity
 from batchproc.core.concurrency import MOST
 from batchproc.core.modelqueue import Policy

@@ -1,4 +1,4 @@
-"""The rows of the architecture, read from the imports: `cli → ui, engine, adapters → core → model`."""
+"""The rows of the architecture, read from the imports: `cli, api → building, ui → engine, adapters → core → model`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,21 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "batchproc"
-ROOMS = {"core", "plan", "prices", "providers", "tokens", "store", "wire", "engine", "ui", "cli", "simulator"}
+ROOMS = {
+    "core",
+    "plan",
+    "prices",
+    "providers",
+    "tokens",
+    "store",
+    "wire",
+    "engine",
+    "ui",
+    "cli",
+    "simulator",
+    "building",
+    "api",
+}
 BASE = {
     "model",
     "errors",
@@ -36,7 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "simulator": set(),  # shares nothing with the client: it is its judge
     "ui": set(),
     "engine": {"core"},  # adapters only by ports.py
-    "cli": ROOMS - {"cli"},
+    "api": ROOMS - {"api", "cli", "ui"},
+    "building": ROOMS - {"building", "api", "cli", "ui"},  # what the command and the Python API both send with
+    "cli": ROOMS - {"api", "cli"},
 }
 CLOCKS = {"asyncio", "time", "random", "datetime", "socket", "os", "io", "threading", "aiohttp", "aiofiles"}
 
@@ -72,9 +88,9 @@ def test_a_room_imports_only_what_its_row_allows(room: str) -> None:
 
 
 def test_the_records_import_no_room() -> None:
-    """What every room may import must not itself import a room."""
+    """What every room may import must not itself import a room; the front door opens `api` when it is asked to."""
     for path in PACKAGE.glob("*.py"):
-        if path.stem != "__main__":
+        if path.stem not in ("__main__", "__init__"):
             rooms = {room_of(m) for m in imported(path)} & ROOMS
             assert not rooms, f"{path.name} imports {rooms}"
 
@@ -114,6 +130,19 @@ def test_no_import_cycle() -> None:
         ready = {n for n, w in wants.items() if n not in done and w <= done}
         assert ready, f"a cycle among {sorted(set(wants) - done)}"
         done |= ready
+
+
+def test_the_front_door_is_light() -> None:
+    """`import batchproc` imports nothing of the package, nor of anybody else's; `--help` begins with it."""
+    import subprocess
+    import sys
+
+    code = "import sys; before = set(sys.modules); import batchproc; print(*sorted(set(sys.modules) - before))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    new = set(done.stdout.split())
+    assert {m for m in new if m.startswith("batchproc")} == {"batchproc"}
+    assert not new & {"asyncio", "msgspec", "click", "aiohttp", "json", "logging"}
+    assert {room_of(m) for m in imported(PACKAGE / "__init__.py")} & ROOMS == {"api"}
 
 
 def test_heavy_libraries_are_imported_late() -> None:

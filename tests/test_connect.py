@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from batchproc.cli.connect import base_url_of, extra_headers, key_of
+from batchproc.building.connect import base_url_of, extra_headers, key_of
 from batchproc.errors import UsageError
 from batchproc.providers.presets import api_of, preset_of
 

@@ -1,48 +1,38 @@
-"""The one place where a run is put together from its parts."""
+"""A run of the command: its files, its display, its signals around what sends."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import os
-import random
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 
+from batchproc.building.firstlook import FIRST, chained, look, warm_up
+from batchproc.building.parts import Access, Parts, Source, build, parser_for
+from batchproc.building.purse import Purse, cost_of
 from batchproc.cli.closing import closing, finished_before
-from batchproc.cli.descriptors import room_for
-from batchproc.cli.firstlook import FIRST, chained, look, warm_up
-from batchproc.cli.loop import first_error, loop_factory
-from batchproc.cli.policy import policy_of
-from batchproc.cli.purse import Purse, cost_of
+from batchproc.cli.loop import loop_factory
 from batchproc.cli.telling import Teller
 from batchproc.cli.ticking import Ticking
-from batchproc.cli.trackers import capacity_maker
-from batchproc.core.concurrency import MOST
-from batchproc.core.scheduler import Scheduler
-from batchproc.engine.feed import Earlier, Feed
-from batchproc.engine.pool import Pool
+from batchproc.engine.feed import Earlier
 from batchproc.engine.run import Ending, run
-from batchproc.engine.shutdown import DRAIN_S, Signals
+from batchproc.engine.shutdown import Signals
 from batchproc.engine.watch import Watch
+from batchproc.errors import first_error
 from batchproc.events import Note
 from batchproc.model import Job, RawLine
 from batchproc.ports import Parser
-from batchproc.providers.choose import provider_for
-from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Summary
 from batchproc.store.input import Opened, open_input
-from batchproc.store.jobs import JobParser
 from batchproc.store.lines import read_lines
 from batchproc.store.lock import OutputLock
 from batchproc.store.opening import OpenedStore, open_stdout, open_store
 from batchproc.store.recover import answered_digests, has_lines
 from batchproc.store.shelf import Shelf
-from batchproc.tokens.output import LearntOutput
 from batchproc.tokens.weigh import Weigher
 from batchproc.ui.progress import Progress
-from batchproc.wire.http import HttpTransport, proxy_for
 
 
 class Run:
@@ -57,9 +47,7 @@ class Run:
         self,
         settings: RunSettings,
         *,
-        key: str | None,
-        headers: Mapping[str, str],
-        secrets: Sequence[str],
+        access: Access,
         base_url: Callable[[], str],
         lock: OutputLock | None,
         start_over: Callable[[], None],
@@ -67,9 +55,7 @@ class Run:
         command: list[str],
     ) -> None:
         self._settings = settings
-        self._key = key
-        self._headers = dict(headers)
-        self._secrets = secrets
+        self._access = access
         self._base_url = base_url
         self._lock = lock
         self._start_over = start_over
@@ -113,13 +99,7 @@ class Run:
     # --- what a retry and a finish do in another way ---------------------------------------------------------
 
     def _parser(self) -> Parser:
-        s = self._settings
-        return JobParser(
-            endpoint=s.endpoint,
-            model=s.model,
-            strip_v1=drops_v1(s.provider, s.base_url),
-            messages=preset_of(s.provider, s.base_url).messages,
-        )
+        return parser_for(self._settings)
 
     def _identity(self) -> dict[str, str | None]:
         return self._settings.identity()
@@ -186,51 +166,25 @@ class Run:
         weigher = self._weigher
         await warm_up(weigher, parser, first, settings.provider)
         base_url = await asyncio.to_thread(self._base_url)
-        provider = provider_for(settings.provider, base_url, self._key, self._headers, os.environ)
-        transport = HttpTransport(
-            url_for=provider.url,
-            headers=provider.headers(),
-            timeout_s=settings.timeout_s,
-            proxy=proxy_for(base_url) if settings.provider != "simulated" else None,
-            secrets=self._secrets,
-        )
-        scheduler = Scheduler(
-            policy_of(settings, settles=provider.settles),
-            capacity_maker(settings.limits_for, store.sent, now=loop.time, wall=time.time()),
-            lambda model: LearntOutput(),
-            self._purse.budget(store),
-        )
         tell = self._progress.event
-        wanted = settings.concurrency or MOST
-        most = room_for(wanted)
-        if most < wanted:
-            store.notes.append(f"the limit of open files (ulimit -n) allows only {most} requests in flight")
-        pool = Pool(
-            scheduler,
-            transport,
-            provider,
+        shelf = functools.partial(Shelf, opened.fd)
+        budget = self._purse.budget(store.store, before=store.before, killed=store.killed)
+        parts = build(
+            settings,
+            self._access,
+            base_url,
+            Source(lines, self._earlier(store), parser, weigher, shelf),
             store.store,
-            [tell],
-            most=most,
-            wall=time.time,
-            random=random.Random(),  # noqa: S311 - jitter, nothing secret
-            drain_s=settings.drain_s if settings.drain_s is not None else DRAIN_S,
+            budget,
+            sent=store.sent,
+            observers=[tell],
         )
-        feed = Feed(
-            lines,
-            self._earlier(store),
-            parser,
-            weigher,
-            store.store,
-            scheduler,
-            pool,
-            limit=settings.limit,
-            shelf=lambda: Shelf(opened.fd),
-        )
+        if parts.note:
+            store.notes.append(parts.note)
         watch = Watch(
-            scheduler,
-            pool,
-            feed,
+            parts.scheduler,
+            parts.pool,
+            parts.feed,
             store.store,
             now=loop.time(),
             size=opened.size,
@@ -239,21 +193,13 @@ class Run:
             tell=tell,
         )
         watch.cost = self._purse.cost_usd
-        pool.observers.insert(0, watch.on)
-        return await self._go(store, pool, feed, watch, transport, weigher)
+        parts.pool.observers.insert(0, watch.on)
+        return await self._go(store, parts, watch)
 
-    async def _go(
-        self,
-        store: OpenedStore,
-        pool: Pool,
-        feed: Feed,
-        watch: Watch,
-        transport: HttpTransport,
-        weigher: Weigher,
-    ) -> Summary:
-        settings = self._settings
+    async def _go(self, store: OpenedStore, parts: Parts, watch: Watch) -> Summary:
+        settings, weigher = self._settings, self._weigher
         loop = asyncio.get_running_loop()
-        await transport.open()
+        await parts.transport.open()
         self._progress.start()
 
         def status() -> None:
@@ -264,10 +210,10 @@ class Run:
                 self._progress.event(Note(loop.time(), note))
             teller = Teller(store.store, watch.recorder, settings, self._command)
             ticking = Ticking(watch, teller, self._progress, self._lock)
-            with Signals(pool, settings.drain_s, status) as signals:
+            with Signals(parts.pool, settings.drain_s, status) as signals:
                 ending = await run(
-                    pool,
-                    feed,
+                    parts.pool,
+                    parts.feed,
                     store.store,
                     tick=ticking.tick,
                     at_end=lambda ending: ticking.ends(ending, signals.exit_code),
@@ -281,8 +227,8 @@ class Run:
             self._progress.update(last)
         finally:
             self._progress.stop()
-            feed.close()
-            await transport.close()
+            parts.feed.close()
+            await parts.transport.close()
         summary = closing(
             settings,
             ending,
@@ -292,7 +238,7 @@ class Run:
             now=loop.time(),
             signal_code=signals.exit_code,
             command=self._command,
-            keyless=self._key is None,
+            keyless=self._access.key is None,
             cost=self._purse.cost(),
         )
         return self._words(summary, ending)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import click
 
+from batchproc.building.embedded import embedded
+from batchproc.building.parts import Access
+from batchproc.building.places import check_places
 from batchproc.cli.assemble import Run
 from batchproc.cli.closing import done_before
 from batchproc.cli.stdout import write_document
 from batchproc.errors import UsageError
-from batchproc.settings import Limits, RunSettings
+from batchproc.settings import RunSettings
 from batchproc.snapshot import Status
 from batchproc.store.adopt import adopt
 from batchproc.store.input import check_input
@@ -26,10 +27,6 @@ from batchproc.store.recover import has_lines
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for
 from batchproc.ui.summary import print_summary, summary_json
-
-if TYPE_CHECKING:
-    from batchproc.simulator.embedded import Embedded
-    from batchproc.simulator.settings import SimulatorSettings
 
 
 def begin(
@@ -60,11 +57,11 @@ def begin(
     console = Console(sys.stderr, who)
     progress = progress_for(console, -1 if quiet else verbose)
     _check_files(settings)
-    embedded = _embedded(settings) if make.sends else None
+    simulated = embedded(settings) if make.sends else None
     lock = None
     try:
-        if embedded is not None:
-            embedded.spawn()
+        if simulated is not None:
+            simulated.spawn()
         if settings.output != "-":
             lock = OutputLock(settings.output)
             lock.acquire(break_lock=settings.break_lock)
@@ -72,12 +69,10 @@ def begin(
                 _confirm(settings)
             elif settings.adopt:
                 _adopt(settings, console)
-        base_url: Callable[[], str] = embedded.wait_url if embedded is not None else lambda: settings.base_url
+        base_url: Callable[[], str] = simulated.wait_url if simulated is not None else lambda: settings.base_url
         run = make(
             settings,
-            key=key,
-            headers=headers,
-            secrets=secrets,
+            access=Access(key, headers, secrets),
             base_url=base_url,
             lock=lock,
             start_over=lambda: _start_over(settings, console),
@@ -88,8 +83,8 @@ def begin(
     finally:
         if lock is not None:
             lock.release()
-        if embedded is not None:
-            embedded.stop()
+        if simulated is not None:
+            simulated.stop()
     progress.summary(summary)
     if as_json:
         write_document(summary_json(summary))
@@ -124,43 +119,7 @@ def _check_files(settings: RunSettings) -> None:
         if settings.fresh:
             raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
         return
-    for name, path in (("output", settings.output), ("checkpoint", settings.checkpoint)):
-        if os.path.isdir(path):
-            raise UsageError(f"the {name} `{path}` is a directory", "name a file with `-o`")
-        if os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"the {name} `{path}` is not a plain file", "`-o -` writes to standard output")
-        folder = os.path.dirname(path) or "."
-        if not os.path.isdir(folder):
-            raise UsageError(f"there is no folder `{folder}` for the {name}", f"make it first: mkdir -p {folder}")
-    names = [settings.output, settings.checkpoint, settings.output + ".lock"]
-    if settings.jobs != "-":
-        names.append(settings.jobs)
-    if len({os.path.realpath(n) for n in names}) < len(names):
-        raise UsageError("jobs, output and checkpoint must be different files", "name another output with `-o`")
-
-
-def _embedded(settings: RunSettings) -> Embedded | None:
-    if settings.provider != "simulated":
-        return None
-    from batchproc.simulator.embedded import Embedded
-
-    return Embedded(embedded_settings(settings))
-
-
-def embedded_settings(settings: RunSettings) -> SimulatorSettings:
-    """An embedded provider that enforces the limits of this run, on any free port."""
-    from batchproc.simulator.settings import SimulatorSettings
-
-    by_model = {name: _enforced(limits) for name, limits in settings.models.items()}
-    return SimulatorSettings(port=0, **_enforced(settings.limits), by_model=by_model)  # type: ignore[arg-type]
-
-
-def _enforced(limits: Limits) -> dict[str, int]:
-    """What is limited, of that which the embedded provider can limit."""
-    from batchproc.simulator.settings import SimulatorSettings
-
-    known = {f.name for f in dataclasses.fields(SimulatorSettings)}
-    return {f: v for f in limits.__struct_fields__ if f in known and (v := getattr(limits, f)) is not None}
+    check_places(settings)
 
 
 def _confirm(settings: RunSettings) -> None:

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable
 
 from msgspec import Struct
 
+from batchproc.building.firstlook import FIRST, look
+from batchproc.building.purse import book_for
 from batchproc.cli.chunks import examined
 from batchproc.cli.examine import How
-from batchproc.cli.firstlook import FIRST, look
-from batchproc.cli.purse import book_for
 from batchproc.cli.stdout import write_document
 from batchproc.forecast import Forecast
 from batchproc.model import RawLine

@@ -7,8 +7,8 @@ import shlex
 import shutil
 from decimal import Decimal
 
-from batchproc.cli.connect import hidden_header
-from batchproc.cli.purse import Cost, in_dollars
+from batchproc.building.connect import hidden_header
+from batchproc.building.purse import Cost, in_dollars
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch

@@ -1,12 +1,10 @@
-"""The event loop of a run, and the error that ended one."""
+"""The event loop of a run."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Callable
-
-from batchproc.errors import BatchprocError
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -19,13 +17,3 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
         return None
     factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
     return factory
-
-
-def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of ours in a group, else the group's first."""
-    for error in group.exceptions:
-        inner = first_error(error) if isinstance(error, BaseExceptionGroup) else error
-        if isinstance(inner, BatchprocError):
-            return inner
-    first = group.exceptions[0]
-    return first_error(first) if isinstance(first, BaseExceptionGroup) else first

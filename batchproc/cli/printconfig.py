@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import click
 from click.core import ParameterSource
 
+from batchproc.building.connect import hidden_header
 from batchproc.cli.config import ConfigFile, long_name
-from batchproc.cli.connect import hidden_header
 from batchproc.cli.toml import toml_path, toml_value
 from batchproc.settings import RunSettings
 

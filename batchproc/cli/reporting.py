@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from batchproc.building.purse import book_for, by_model, with_cost
 from batchproc.cli.known import identity_of_run
-from batchproc.cli.purse import book_for, by_model, with_cost
 from batchproc.core.review import review
 from batchproc.core.timeline import TimeLine
 from batchproc.errors import UsageError

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from batchproc.cli.connect import base_url_of, extra_headers, key_of, secrets_of
+from batchproc.building.connect import base_url_of, extra_headers, key_of, secrets_of
 from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.providers.presets import APIS, api_of, preset_of

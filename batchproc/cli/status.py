@@ -35,9 +35,9 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
 
     It only looks: while the run goes on, too, from another terminal.
     """
+    from batchproc.building.purse import book_for, with_cost
     from batchproc.cli.closing import retry_typed
     from batchproc.cli.known import identity_of_run
-    from batchproc.cli.purse import book_for, with_cost
     from batchproc.store.look import age_s, looked
     from batchproc.ui.console import audience
     from batchproc.ui.jsontext import json_line

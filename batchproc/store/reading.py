@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 _BLOCK = 1 << 20
 _ONE = 1 << 14  # bytes read for a record whose length is not known
@@ -12,7 +12,7 @@ _RUN = 4 << 20  # bytes of neighbouring records read at once
 
 def lines_of(
     path: str, start: int = 0, rest: list[bytes] | None = None, end: int | None = None
-) -> Iterator[tuple[int, bytes]]:
+) -> Generator[tuple[int, bytes], None, None]:
     """(offset, line without newline) of every line that ends in a newline, from byte `start` on, or up to `end`.
 
     What stands after the last newline is put into `rest`.

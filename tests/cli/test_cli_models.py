@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchproc.cli.begin import embedded_settings
-from batchproc.cli.trackers import capacity_maker
+from batchproc.building.embedded import embedded_settings
+from batchproc.building.trackers import capacity_maker
 from batchproc.settings import Limits, RunSettings
 from batchproc.simulator.settings import SimulatorSettings
 from batchproc.store.checkpoint import Sent

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from msgspec import Struct, structs
@@ -18,8 +19,23 @@ from batchproc.settings import RunSettings
 from batchproc.snapshot import Status
 from batchproc.store.totals import Totals
 
-if TYPE_CHECKING:
-    from batchproc.store.opening import OpenedStore  # only the name: `status` opens nothing
+
+class Spending(Protocol):
+    """A store, as far as it knows what was spent."""
+
+    @property
+    def totals(self) -> Totals:
+        """Of every result that is there."""
+        ...
+
+    @property
+    def unanswered(self) -> Collection[int]:
+        """Jobs that were sent and have no result."""
+        ...
+
+    def lost(self, model: str, input_tokens: int, output_tokens: int) -> None:
+        """An attempt brought no usage back."""
+        ...
 
 
 class Cost(Struct, frozen=True):
@@ -113,10 +129,12 @@ class Purse:
                 if isinstance(worst, Halt):
                     raise UsageError(worst.message, worst.hint)
 
-    def budget(self, opened: OpenedStore) -> Budget:
-        """The budget of a run that begins where earlier ones on this output stopped: what they spent counts."""
-        store = opened.store
-        self._totals, self._before = store.totals, opened.before
+    def budget(self, store: Spending, *, before: Totals | None = None, killed: bool = False) -> Budget:
+        """The budget of a run that begins where earlier ones on this output stopped: what they spent counts.
+
+        `before` is what was spent besides what the store's totals say; `killed`: the last process did not end in order.
+        """
+        self._totals, self._before = store.totals, before
         if not self.terms:
             return Budget(self.terms, self.book.of)
         totals = self._all()
@@ -135,7 +153,7 @@ class Purse:
             store.lost,
             cost=cost.answers + cost.lost,
             tokens=tokens,
-            in_flight=frozenset(store.unanswered) if opened.killed else (),
+            in_flight=frozenset(store.unanswered) if killed else (),
         )
 
     def _all(self) -> Totals:

@@ -43,13 +43,21 @@ def base_url_of(option: str | None, api: str | None, environment: Mapping[str, s
 
 
 def key_of(
-    file: str | None, preset: Preset, base_url: str, headers: Mapping[str, str], environment: Mapping[str, str]
+    file: str | None,
+    preset: Preset,
+    base_url: str,
+    headers: Mapping[str, str],
+    environment: Mapping[str, str],
+    *,
+    given: str | None = None,
 ) -> str | None:
     """The API key, or None where the server needs none, or `headers` have one. Raises UsageError.
 
-    The key is in no message.
+    It is the one that is `given`, else that in the file, else that in the environment. The key is in no message.
     """
-    if file is not None:
+    if given is not None:
+        key, where = given.strip(), "`api_key`"
+    elif file is not None:
         try:
             with open(file, encoding="utf-8") as f:
                 key, where = f.read().strip(), f"`{file}`"
@@ -102,6 +110,13 @@ def header_parts(option: str) -> tuple[str, str]:
     if not equals or _TOKEN.fullmatch(name) is None:
         raise UsageError("a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
     return name, value
+
+
+def checked_header(name: str, value: str) -> str:
+    """The value of a header that may be sent. Raises UsageError, which does not show it."""
+    if _TOKEN.fullmatch(name) is None:
+        raise UsageError("the name of a header is not one word", "for example {'X-Team': '7'}")
+    return _plain(value, f"the header `{name}`")
 
 
 def secrets_of(key: str | None, options: tuple[str, ...], headers: dict[str, str]) -> list[str]:

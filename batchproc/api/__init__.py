@@ -1,0 +1,1 @@
+"""The public Python API: what `import batchproc` offers; import it from there."""

@@ -1,0 +1,1 @@
+"""Builds a run from its settings: what the command and `batchproc.run_jobs` have in common."""
