@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from batchproc.simulator.settings import SimulatorSettings
 
 
+_TO_A_FILE = "leave it out, or write to a file: `-o results.jsonl`"
+
+
 def begin(
     settings: RunSettings,
     *,
@@ -48,7 +52,9 @@ def begin(
 ) -> int:
     """Run, or what `make` does instead; returns the exit code. Raises BatchprocError."""
     if as_json and settings.output == "-":
-        raise UsageError("`--json` and `-o -` both want standard output", "write the results to a file")
+        raise UsageError(
+            "`--json` and `-o -` both want standard output", "write the results to a file: `-o results.jsonl`"
+        )
     who = audience(
         isatty=is_terminal(sys.stderr),
         environ=os.environ,
@@ -117,26 +123,34 @@ def is_terminal(stream: object) -> bool:
 def _check_files(settings: RunSettings) -> None:
     check_input(settings.jobs)
     if settings.adopt and settings.fresh:
-        raise UsageError("`--adopt` and `--fresh` contradict each other")
+        raise UsageError(
+            "`--adopt` and `--fresh` contradict each other",
+            "leave one of the two out: `--adopt` keeps the output, `--fresh` puts it aside",
+        )
     if settings.output == "-":
         if settings.adopt:
-            raise UsageError("`--adopt` makes no sense with `-o -`: there is no file to take over")
+            raise UsageError("`--adopt` makes no sense with `-o -`: there is no file to take over", _TO_A_FILE)
         if settings.fresh:
-            raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
+            raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over", _TO_A_FILE)
         return
-    for name, path in (("output", settings.output), ("checkpoint", settings.checkpoint)):
+    for name, path, option in (("output", settings.output, "-o"), ("checkpoint", settings.checkpoint, "--checkpoint")):
         if os.path.isdir(path):
-            raise UsageError(f"the {name} `{path}` is a directory", "name a file with `-o`")
+            raise UsageError(f"the {name} `{path}` is a directory", f"name a file with `{option}`")
         if os.path.exists(path) and not os.path.isfile(path):
-            raise UsageError(f"the {name} `{path}` is not a plain file", "`-o -` writes to standard output")
+            raise UsageError(
+                f"the {name} `{path}` is not a plain file",
+                f"name a plain file with `{option}`; `-o -` writes to standard output",
+            )
         folder = os.path.dirname(path) or "."
         if not os.path.isdir(folder):
-            raise UsageError(f"there is no folder `{folder}` for the {name}", f"make it first: mkdir -p {folder}")
+            raise UsageError(
+                f"there is no folder `{folder}` for the {name}", f"make it first: `mkdir -p {shlex.quote(folder)}`"
+            )
     names = [settings.output, settings.checkpoint, settings.output + ".lock"]
     if settings.jobs != "-":
         names.append(settings.jobs)
     if len({os.path.realpath(n) for n in names}) < len(names):
-        raise UsageError("jobs, output and checkpoint must be different files", "name another output with `-o`")
+        raise UsageError("jobs, output, checkpoint and lock must be different files", "name another output with `-o`")
 
 
 def _embedded(settings: RunSettings) -> Embedded | None:
@@ -180,7 +194,10 @@ def _adopt(settings: RunSettings, console: Console) -> None:
     if has_lines(settings.checkpoint) or not has_lines(settings.output):
         return
     if settings.jobs == "-" or not os.path.isfile(settings.jobs):
-        raise UsageError("`--adopt` compares the output with the jobs, and cannot read them twice from a pipe")
+        raise UsageError(
+            "`--adopt` compares the output with the jobs, and cannot read them twice from a pipe",
+            "write the jobs to a file, and name that",
+        )
     parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=True)
     lines = asyncio.run(adopt(settings.output, settings.checkpoint, settings.jobs, parser, settings.identity()))
     console.line(f"adopted {settings.output}: each of its {lines:,} lines is the result of its job")

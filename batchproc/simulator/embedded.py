@@ -18,6 +18,7 @@ import msgspec
 from batchproc.errors import BatchprocError, UsageError
 from batchproc.simulator.settings import SimulatorSettings
 
+_NO_START = "run the same command again; `batchproc simulate` shows what it says"
 _STOP_S = 2.0  # what the child gets to end by itself
 
 
@@ -69,11 +70,11 @@ class Embedded:
             said = msgspec.json.decode(line, type=dict[str, str | None])
         except msgspec.MsgspecError:
             self.stop()
-            raise BatchprocError("the simulated provider did not start") from None
+            raise BatchprocError("the simulated provider did not start", _NO_START) from None
         url = said.get("url")
         if url is None:
             self.stop()
-            raise UsageError(said.get("error") or "the simulated provider did not start", said.get("hint"))
+            raise UsageError(said.get("error") or "the simulated provider did not start", said.get("hint") or _NO_START)
         self._url = url
         return url
 
