@@ -16,6 +16,6 @@ def write_document(document: bytes) -> None:
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
         hint = (
-            "the document is lost, nothing else is: type the command again with standard output where it can be written"
+            "nothing but this document is lost: type the same command again with another standard output"
         )
         raise DiskFailed(f"writing to standard output failed: {e.strerror or e}", hint) from e

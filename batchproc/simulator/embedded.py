@@ -96,7 +96,7 @@ class Embedded:
         return self.wait_url()
 
     def stop(self) -> None:
-        """End the child: it is asked to, and killed if it has not after two seconds. Safe to repeat."""
+        """End the child: it is asked to, and killed if it has not after two seconds, or serves nobody yet. May repeat."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -104,7 +104,7 @@ class Embedded:
         assert child.stdout is not None  # noqa: S101
         child.stdin.close()
         try:
-            child.wait(_STOP_S)
+            child.wait(_STOP_S if self._url is not None else 0.0)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

@@ -153,7 +153,7 @@ def check_input(name: str) -> None:
         raise UsageError(f"there is no file `{name}`", "check the name; `-` reads from standard input")
     if not os.access(path, os.R_OK):
         raise UsageError(
-            f"`{name}` cannot be read: permission denied", f"let yourself read it: `chmod u+r {shlex.quote(name)}`"
+            f"`{name}` cannot be read: permission denied", f"allow yourself to read it: `chmod u+r {shlex.quote(name)}`"
         )
 
 
