@@ -96,7 +96,7 @@ class Embedded:
         return self.wait_url()
 
     def stop(self) -> None:
-        """End the child: it is asked to, and killed if it has not after two seconds, or serves nobody yet. May repeat."""
+        """End the child: asked to, and killed if it has not after two seconds, or serves nobody yet. Safe to repeat."""
         child, self._child = self._child, None
         if child is None:
             return
