@@ -10,6 +10,7 @@ from batchproc.errors import UsageError
 from batchproc.providers.presets import COMPATIBLE, OPENAI, Preset, standard_of
 
 _CREDENTIALS = frozenset({"authorization", "api-key", "x-api-key", "x-goog-api-key", "proxy-authorization"})
+_KEY_FILE = "name a text file that holds the key and nothing else"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -63,9 +64,9 @@ def key_of(
                 key, where = f.read().strip(), f"`{file}`"
         except (OSError, UnicodeDecodeError) as e:
             why = e.strerror if isinstance(e, OSError) else "it is not text"
-            raise UsageError(f"the key file `{file}` cannot be read: {why}") from None
+            raise UsageError(f"the key file `{file}` cannot be read: {why}", _KEY_FILE) from None
         if not key:
-            raise UsageError(f"the key file `{file}` is empty")
+            raise UsageError(f"the key file `{file}` is empty", _KEY_FILE)
     else:
         key, where = "", ""
         for name in preset.keys:
@@ -73,7 +74,9 @@ def key_of(
                 where = f"`{name}`"
                 break
     if key and not (key.isascii() and key.isprintable() and " " not in key):
-        raise UsageError(f"the key in {where} is not one word of plain characters", "copy it again")
+        raise UsageError(
+            f"the key in {where} is not one word of plain characters", "copy it again, the whole of it and nothing else"
+        )
     if not key and preset.needs_key and not _CREDENTIALS & {name.lower() for name in headers}:
         raise UsageError(
             f"there is no API key for {base_url}",
@@ -99,7 +102,8 @@ def extra_headers(
                     value = f.read().strip()
             except (OSError, UnicodeDecodeError) as e:
                 why = e.strerror if isinstance(e, OSError) else "it is not text"
-                raise UsageError(f"the file of `--header {name}` cannot be read: {why}") from None
+                hint = "name a text file that holds the value alone; a value that begins with `@` cannot be given"
+                raise UsageError(f"the file of `--header {name}` cannot be read: {why}", hint) from None
         headers[name] = _plain(value, f"`--header {name}`")
     return headers
 
@@ -108,7 +112,9 @@ def header_parts(option: str) -> tuple[str, str]:
     """Name and value of a `--header`. Raises UsageError, which does not show it: it may be a secret."""
     name, equals, value = option.partition("=")
     if not equals or _TOKEN.fullmatch(name) is None:
-        raise UsageError("a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`")
+        raise UsageError(
+            "a `--header` is not of the form NAME=VALUE", "for example `--header X-Team=7`, or NAME=@FILE for secrets"
+        )
     return name, value
 
 
@@ -135,5 +141,5 @@ def hidden_header(header: str) -> str:
 
 def _plain(value: str, where: str) -> str:
     if not value.isprintable() or not value.isascii():
-        raise UsageError(f"the value of {where} has characters that no header can carry")
+        raise UsageError(f"the value of {where} has characters that no header can carry", "use one line of plain ASCII")
     return value

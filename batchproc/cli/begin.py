@@ -28,6 +28,8 @@ from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for
 from batchproc.ui.summary import print_summary, summary_json
 
+_TO_A_FILE = "leave it out, or write to a file: `-o results.jsonl`"
+
 
 def begin(
     settings: RunSettings,
@@ -45,7 +47,9 @@ def begin(
 ) -> int:
     """Run, or what `make` does instead; returns the exit code. Raises BatchprocError."""
     if as_json and settings.output == "-":
-        raise UsageError("`--json` and `-o -` both want standard output", "write the results to a file")
+        raise UsageError(
+            "`--json` and `-o -` both want standard output", "write the results to a file: `-o results.jsonl`"
+        )
     who = audience(
         isatty=is_terminal(sys.stderr),
         environ=os.environ,
@@ -112,12 +116,15 @@ def is_terminal(stream: object) -> bool:
 def _check_files(settings: RunSettings) -> None:
     check_input(settings.jobs)
     if settings.adopt and settings.fresh:
-        raise UsageError("`--adopt` and `--fresh` contradict each other")
+        raise UsageError(
+            "`--adopt` and `--fresh` contradict each other",
+            "leave one of the two out: `--adopt` keeps the output, `--fresh` puts it aside",
+        )
     if settings.output == "-":
         if settings.adopt:
-            raise UsageError("`--adopt` makes no sense with `-o -`: there is no file to take over")
+            raise UsageError("`--adopt` makes no sense with `-o -`: there is no file to take over", _TO_A_FILE)
         if settings.fresh:
-            raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
+            raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over", _TO_A_FILE)
         return
     check_places(settings)
 
@@ -139,7 +146,10 @@ def _adopt(settings: RunSettings, console: Console) -> None:
     if has_lines(settings.checkpoint) or not has_lines(settings.output):
         return
     if settings.jobs == "-" or not os.path.isfile(settings.jobs):
-        raise UsageError("`--adopt` compares the output with the jobs, and cannot read them twice from a pipe")
+        raise UsageError(
+            "`--adopt` compares the output with the jobs, and cannot read them twice from a pipe",
+            "write the jobs to a file, and name that",
+        )
     parser = JobParser(endpoint=settings.endpoint, model=settings.model, strip_v1=True)
     lines = asyncio.run(adopt(settings.output, settings.checkpoint, settings.jobs, parser, settings.identity()))
     console.line(f"adopted {settings.output}: each of its {lines:,} lines is the result of its job")

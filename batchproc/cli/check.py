@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from batchproc.cli.params import AMOUNT, AutoOr
+from batchproc.cli.helping import Helpful
+from batchproc.cli.params import AMOUNT, FILE, AutoOr
 from batchproc.cli.run import address_of, check_names, default_output, limits_of, none_if_auto, option, read_config_file
 from batchproc.errors import UsageError
 from batchproc.providers.presets import APIS
@@ -22,8 +23,8 @@ Exit codes: 0 all lines can be sent, 3 some are bad, 2 usage, 7 a file cannot be
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("jobs", metavar="JOBS")
+@click.command(cls=Helpful, epilog=_EPILOG)
+@click.argument("jobs", metavar="JOBS", type=FILE)
 @option("-o", "--output", metavar="FILE", help="Results of an earlier run.  [default: JOBS + .results.jsonl]")
 @option("--checkpoint", metavar="FILE", help="Checkpoint of an earlier run.  [default: output + .ckpt]")
 @option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model: 3500, 3.5k.")
@@ -35,15 +36,15 @@ Exit codes: 0 all lines can be sent, 3 some are bad, 2 usage, 7 a file cannot be
 @option("--concurrency", type=AutoOr(AMOUNT, "N"), default="auto", show_default=True, help="Requests in flight.")
 @option("--base-url", metavar="URL", help="API root: whose prices count.  [default: that of the provider]")
 @option("--provider", type=click.Choice([*APIS, "simulated"]), help="Whose API.  [default: by the base URL]")
-@option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
-@option("--model", metavar="NAME", help="For jobs that name none.")
+@option("--endpoint", metavar="PATH", help="Endpoint of jobs that name none.  [default: inferred from the body]")
+@option("--model", metavar="NAME", help="Model of jobs that name none.")
 @option("--prices", metavar="FILE", help="Price list in litellm's JSON format.  [default: a table of list prices]")
 @option("--assume-max-output", type=AMOUNT, metavar="N", help="Output of jobs that name no maximum.")
 @option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
 @option(
     "--config", metavar="FILE", is_eager=True, callback=read_config_file, help="Options from a TOML file, as of `run`."
 )
-@option("-v", "--verbose", count=True, help="Every bad line.")
+@option("-v", "--verbose", count=True, help="List every bad line.")
 @option("--no-color", is_flag=True, help="No colours.")
 @option("--json", "as_json", is_flag=True, help="The report as JSON.")
 def check(**options: Any) -> int:

@@ -22,6 +22,7 @@ from batchproc.store.totals import Totals
 
 _EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2, HaltKind.UNBOUNDED: 2}
 _GUARD = 5
+_THEN = "then run the same command again: nothing is lost"
 
 
 def closing(
@@ -190,8 +191,8 @@ def _hint(ending: Ending, halt: Halt | None, key_variable: str, *, keyless: bool
         return None
     if halt.kind is HaltKind.REFUSED and halt.hint is None:
         if keyless:
-            return f"set {key_variable} or name a file with `--api-key-file`, then run the same command again"
-        return "mend it at the provider (key, money, account), then run the same command again: nothing is lost"
+            return f"no key was sent: set {key_variable}, or name a file with `--api-key-file`; {_THEN}"
+        return f"mend it at the provider (key, money, account); {_THEN}"
     return halt.hint
 
 

@@ -20,6 +20,7 @@ from batchproc.cli.toml import Path, WrittenFloat, deepest, key_lines, read_text
 from batchproc.errors import UsageError
 from batchproc.settings import Limits
 
+_LIMIT = 'a limit is a number such as 3500 or "2m"'
 _TABLES = 'limits of one model stand in a table of its own, such as [models."gpt-4o"]'
 
 
@@ -113,7 +114,9 @@ class _Reader:
             try:
                 typed = _typed(option, value, ctx)
             except _Wrong as wrong:
-                raise self._error((key,), f"`{key}`: {wrong}") from None
+                raise self._error(
+                    (key,), f"`{key}`: {wrong}", f"`{ctx.command_path} --help` says what it takes"
+                ) from None
             if id(option) in own and option.name is not None:
                 values[option.name] = typed
         return ConfigFile(self._name, values, models, self._lines)
@@ -162,16 +165,16 @@ class _Reader:
                     hint = f"`{key}` is for the whole run: put it before the first [table]"
                 raise self._error((*path, key), f"there is no {where}", hint or f"a model can have {', '.join(keys)}")
             if name in found:
-                raise self._error((*path, key), f"{where} is there twice, in two spellings")
+                raise self._error((*path, key), f"{where} is there twice, in two spellings", "leave one of the two out")
             try:
                 found[name] = keys[name].convert(_written(value), None, None)
             except _Wrong as wrong:
-                raise self._error((*path, key), f"{where}: {wrong}") from None
+                raise self._error((*path, key), f"{where}: {wrong}", _LIMIT) from None
             except click.UsageError as bad:
-                raise self._error((*path, key), f"{where}: {_lower(bad.message)}") from None
+                raise self._error((*path, key), f"{where}: {_lower(bad.message)}", _LIMIT) from None
         return found
 
-    def _error(self, path: Path, message: str, hint: str | None = None) -> UsageError:
+    def _error(self, path: Path, message: str, hint: str) -> UsageError:
         return UsageError(f"{_place(self._name, self._lines, path)}: {message}", hint)
 
 

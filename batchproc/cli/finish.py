@@ -6,6 +6,9 @@ import sys
 
 import click
 
+from batchproc.cli.helping import Helpful
+from batchproc.cli.params import FILE
+
 _EPILOG = """\b
 Examples:
   batchproc finish jobs.results.jsonl
@@ -18,10 +21,12 @@ run is under way, 7 the disk fails, 130/143/129 interrupted: run it again.
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("output", metavar="OUTPUT")
-@click.option("--jobs", metavar="FILE", help="The job file; `-` is standard input.  [default: that of the run]")
-@click.option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: OUTPUT + .ckpt]")
+@click.command(cls=Helpful, epilog=_EPILOG)
+@click.argument("output", metavar="OUTPUT", type=FILE)
+@click.option(
+    "--jobs", metavar="FILE", type=FILE, help="The job file; `-` is standard input.  [default: that of the run]"
+)
+@click.option("--checkpoint", metavar="FILE", type=FILE, help="Checkpoint.  [default: OUTPUT + .ckpt]")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
 @click.option("-q", "--quiet", is_flag=True, help="Only errors.")
@@ -55,7 +60,8 @@ def finish(
     jobs = jobs_of(output, marks, jobs)
     if not yes:
         if not is_terminal(sys.stdin):
-            raise UsageError("`finish` closes a run for good", "add `--yes` if that is what you want")
+            what = "`finish` closes a run for good, and there is no terminal to ask on"
+            raise UsageError(what, "add `--yes` if that is what you want")
         click.confirm("close this run? every job that has no answer yet becomes a failed line", abort=True, err=True)
     identity = identity_of_run(checkpoint) or {}
     settings = RunSettings(

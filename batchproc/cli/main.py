@@ -34,16 +34,17 @@ _SAY = {
     "finish": "Close the run that writes OUTPUT: every job without a result becomes a failed line with the code "
     "`not_run`.",
     "simulate": "Serve a simulated provider on loopback until interrupted.",
-    "completion": 'Print the completion script of a shell, for example for `eval "$(batchproc completion bash)"`.',
+    "completion": "Print the script by which a shell completes commands, options and file names.",
 }
 
-_EPILOG = """\b
+_EXAMPLES = """\b
 Examples:
   batchproc check jobs.jsonl                      what is in it, how long it takes, what it costs
   batchproc run jobs.jsonl --rpm 3500 --tpm 90000
   batchproc run jobs.jsonl --simulate             try it: no key, no network
   batchproc run jobs.jsonl --base-url http://localhost:8000/v1
 """
+_EPILOG = "`batchproc COMMAND --help` says what each can do."
 
 
 class Lazy(click.Group):
@@ -61,12 +62,17 @@ class Lazy(click.Group):
         command: click.Command = getattr(importlib.import_module(module), cmd_name)
         return command
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """What it is for, then the examples."""
+        super().format_help_text(ctx, formatter)
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_EXAMPLES)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of subcommands, without importing them."""
-        short = {name: click.Command(name, help=_SAY[name]) for name in _COMMANDS}
-        limit = formatter.width - 6 - max(map(len, short))
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.get_short_help_str(limit)) for name, command in short.items()])
+            formatter.write_dl([(name, _SAY[name]) for name in _COMMANDS])
 
 
 @click.command(
@@ -110,6 +116,12 @@ def run_cli(args: list[str] | None = None) -> int:
         # Whoever read the output went away; keep the interpreter from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 7
+    except Exception as e:  # nobody thought of it: a traceback is for a file, not for whoever runs jobs
+        from batchproc.cli.bug import bug_found
+
+        told = bug_found(e, sys.argv if args is None else ["batchproc", *args])
+        _say(told.message, told.hint)
+        return told.exit_code
 
 
 def _lower(text: str) -> str:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import re
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from batchproc.price import PICO
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kKmMgG]?)")
 _FACTORS = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
@@ -115,7 +118,24 @@ class Dollars(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
         return amount
 
 
+class File(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
+    """The name of a file, which a shell completes; whether it is there is for others to judge."""
+
+    name = "FILE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """As it is."""
+        return str(value)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Let the shell name files."""
+        from click.shell_completion import CompletionItem
+
+        return [CompletionItem(incomplete, type="file")]
+
+
 AMOUNT = Amount()
+FILE = File()
 HEADER = Header()
 DURATION = Duration()
 WAIT = Duration(zero=True)

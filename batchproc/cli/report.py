@@ -7,6 +7,9 @@ import sys
 
 import click
 
+from batchproc.cli.helping import Helpful
+from batchproc.cli.params import FILE
+
 _EPILOG = """\b
 Examples:
   batchproc report jobs.results.jsonl
@@ -18,16 +21,17 @@ It only looks, also while the run goes on. Exit codes: 0, 2 there is no such fil
 _COLUMNS = 600  # of a page, and of the JSON document
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("output", metavar="OUTPUT")
-@click.option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: OUTPUT + .ckpt]")
+@click.command(cls=Helpful, epilog=_EPILOG)
+@click.argument("output", metavar="OUTPUT", type=FILE)
+@click.option("--checkpoint", metavar="FILE", type=FILE, help="Checkpoint.  [default: OUTPUT + .ckpt]")
 @click.option(
     "--prices",
     metavar="FILE",
+    type=FILE,
     envvar="BATCHPROC_PRICES",
     help="Price list in litellm's JSON format.  [default: a table of list prices]",
 )
-@click.option("--html", metavar="FILE", help="Write one self-contained page.")
+@click.option("--html", metavar="FILE", type=FILE, help="Write one self-contained page.")
 @click.option("--json", "as_json", is_flag=True, help="As one JSON document on standard output.")
 @click.option("--no-color", is_flag=True, help="No colours.")
 def report(

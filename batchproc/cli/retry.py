@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from batchproc.cli.helping import Helpful
+from batchproc.cli.params import FILE
 from batchproc.cli.run import go, run, settings_of
 
 _NOT_FOR_A_RETRY = {"jobs", "output", "fresh", "yes", "limit", "adopt", "print_config"}
@@ -26,14 +28,14 @@ def _params() -> list[click.Parameter]:
     only = "Only lines that failed with this code. Repeatable."
     jobs = "The job file; `-` is standard input.  [default: that of the run]"
     own: list[click.Parameter] = [
-        click.Argument(["output"], metavar="OUTPUT"),
+        click.Argument(["output"], metavar="OUTPUT", type=FILE),
         click.Option(["--only"], multiple=True, metavar="CODE", help=only),
-        click.Option(["--jobs"], metavar="FILE", help=jobs),
+        click.Option(["--jobs"], metavar="FILE", type=FILE, help=jobs),
     ]
     return own + [p for p in run.params if p.name not in _NOT_FOR_A_RETRY]
 
 
-@click.command(epilog=_EPILOG, params=_params())
+@click.command(cls=Helpful, epilog=_EPILOG, params=_params())
 def retry(output: str, only: tuple[str, ...], jobs: str | None, **options: Any) -> int:
     """Send the failed lines of OUTPUT again; lines with an answer stay byte for byte.
 
@@ -48,7 +50,9 @@ def retry(output: str, only: tuple[str, ...], jobs: str | None, **options: Any) 
     from batchproc.errors import UsageError
 
     if output == "-":
-        raise UsageError("`retry` needs the results file of a finished run")
+        raise UsageError(
+            "`retry` needs the results file of a finished run, not `-`", "name it: `batchproc retry results.jsonl`"
+        )
     checkpoint = options["checkpoint"] or output + ".ckpt"
     marks = marks_of(output, checkpoint, break_lock=options["break_lock"])
     given = dict.fromkeys(_NOT_FOR_A_RETRY) | {"fresh": False, "yes": False, "adopt": False}

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from batchproc.building.connect import base_url_of, extra_headers, key_of, secrets_of
-from batchproc.cli.params import AMOUNT, DURATION, HEADER, SHARE, USD, WAIT, AutoOr
+from batchproc.cli.helping import Helpful
+from batchproc.cli.params import AMOUNT, DURATION, FILE, HEADER, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.providers.presets import APIS, api_of, preset_of
 from batchproc.settings import Limits, RunSettings
@@ -23,6 +24,8 @@ Examples:
   batchproc run jobs.jsonl --simulate                       no key, no network
   batchproc run jobs.jsonl.zst -o answers.jsonl --limit 10  a trial; run it again without --limit to go on
   zcat jobs.gz | batchproc run - -o answers.jsonl --base-url http://localhost:8000/v1
+
+Every option can be set in the environment (--max-wait as BATCHPROC_MAX_WAIT) and in a file (--config).
 
 Exit codes: 0 all succeeded, 3 some jobs failed, 2 usage, 4 refused by the provider, 5 stopped by a guard,
 6 the files do not fit, 7 the disk fails, 130/143/129 interrupted, 1 a bug.
@@ -42,6 +45,8 @@ def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """An option that may also come from the environment: `--max-wait` from BATCHPROC_MAX_WAIT."""
     long = next(n for n in names if n.startswith("--")).split("/")[0]
     variable = "BATCHPROC_" + long.removeprefix("--").replace("-", "_").upper()
+    if kwargs.get("metavar") == "FILE":
+        kwargs.setdefault("type", FILE)
     return click.option(*names, cls=_Option, envvar=variable, **kwargs)
 
 
@@ -54,8 +59,8 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
     return read_config(ctx, param, value)
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("jobs", metavar="JOBS")
+@click.command(cls=Helpful, epilog=_EPILOG)
+@click.argument("jobs", metavar="JOBS", type=FILE)
 @option("-o", "--output", metavar="FILE", help="Results; `-` is standard output.  [default: JOBS + .results.jsonl]")
 @option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: output + .ckpt]")
 @option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model: 3500, 3.5k.")
@@ -78,9 +83,9 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
     show_default=True,
     help="Requests in flight; auto starts at 8 and grows to at most 1000.",
 )
-@option("--max-attempts", type=AMOUNT, default=8, show_default=True, help="Attempts that are a job's own fault.")
-@option("--timeout", type=DURATION, default=600.0, show_default="600", help="One attempt, whole.")
-@option("--max-wait", type=WAIT, default=600.0, show_default="600", help="The longest wait for the provider.")
+@option("--max-attempts", type=AMOUNT, default=8, help="How often a job is sent, but for rate limits.  [default: 8]")
+@option("--timeout", type=DURATION, default=600.0, help="What one attempt may take, as a whole.  [default: 600]")
+@option("--max-wait", type=WAIT, default=600.0, help="The longest wait: an outage, a daily limit.  [default: 600]")
 @option(
     "--on-daily-limit",
     type=click.Choice(["stop", "wait"]),
@@ -88,16 +93,16 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
     show_default=True,
     help="`wait` lifts --max-wait for daily limits.",
 )
-@option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time; 90, 10m, 6h.")
+@option("--stop-after", type=DURATION, metavar="DURATION", help="Stop after this time, to go on later: 90, 10m, 6h.")
 @option("--drain", type=WAIT, help="How long a stop waits for what is in flight.  [default: 30; 8 after SIGTERM]")
-@option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20.")
+@option("--fail-over", type=SHARE, help="Stop when more than this share of jobs failed (5%, 0.05), after 20 jobs.")
 @option("--max-cost", type=USD, help="Spend no more than this, all runs on this output together.")
 @option("--max-total-tokens", type=AMOUNT, metavar="N", help="Use no more tokens, input and output, in all runs.")
 @option("--assume-max-output", type=AMOUNT, metavar="N", help="For budgets: output of jobs that name no maximum.")
 @option("--prices", metavar="FILE", help="Price list in litellm's JSON format.  [default: a table of list prices]")
-@option("--base-url", metavar="URL", help="API root.  [default: that of the provider]")
-@option("--endpoint", metavar="PATH", help="For jobs that name none.  [default: inferred from the body]")
-@option("--model", metavar="NAME", help="For jobs that name none.")
+@option("--base-url", metavar="URL", help="API root, as the OpenAI SDK takes it.  [default: that of the provider]")
+@option("--endpoint", metavar="PATH", help="Endpoint of jobs that name none.  [default: inferred from the body]")
+@option("--model", metavar="NAME", help="Model of jobs that name none.")
 @option(
     "--provider",
     type=click.Choice([*APIS, "simulated"]),
@@ -113,7 +118,7 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
 @option("--accept-changes", is_flag=True, help="Go on although model, endpoint or base URL changed.")
 @option("--adopt", is_flag=True, help="Take over an output whose checkpoint is gone, if its lines answer these jobs.")
 @option("--fresh", is_flag=True, help="Start over; old files are renamed, not deleted.")
-@option("--yes", "-y", is_flag=True, help="Do not ask.")
+@option("--yes", "-y", is_flag=True, help="Do not ask before starting over.")
 @option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
 @option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
 @option(
@@ -123,7 +128,7 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
     show_default=True,
     help="What to show meanwhile.",
 )
-@option("-q", "--quiet", is_flag=True, help="Only errors.")
+@option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @option("-v", "--verbose", count=True, help="Also failures (-v), also retries (-vv).")
 @option("--no-color", is_flag=True, help="No colours.")
 @option("--json", "as_json", is_flag=True, help="The closing summary as JSON on standard output.")
@@ -182,7 +187,9 @@ def settings_of(o: dict[str, Any]) -> RunSettings:
     """The settings that these options make. Raises UsageError."""
     provider = "simulated" if o["simulate"] else o["provider"]
     if o["simulate"] and o["provider"] in APIS:
-        raise UsageError(f"`--simulate` and `--provider {o['provider']}` contradict each other")
+        raise UsageError(
+            f"`--simulate` and `--provider {o['provider']}` contradict each other", "leave one of the two out"
+        )
     if provider == "simulated":
         for name in ("base_url", "api_key_file"):
             if o[name] is not None:
@@ -248,7 +255,7 @@ def check_names(o: dict[str, Any]) -> None:
     from batchproc.store.jobs import is_plain_path
 
     if o["model"] is not None and not o["model"].strip():
-        raise UsageError("`--model` is empty")
+        raise UsageError("`--model` is empty", "name one, for example `--model gpt-4o-mini`, or leave it out")
     endpoint = o["endpoint"]
     if endpoint is not None and not is_plain_path(endpoint):
         raise UsageError(

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from batchproc.cli.helping import Helpful
 from batchproc.cli.params import AMOUNT
 from batchproc.simulator.charge import CHARGE_MODES
 from batchproc.simulator.dialects import DIALECTS
@@ -42,7 +43,28 @@ class Queue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
         return min(int(text), ENDLESS)
 
 
-@click.command()
+_EPILOG = """\b
+Examples:
+  batchproc simulate --rpm 500 --tpm 200k
+  batchproc simulate --latency 0.05-0.4 --fault any=10% --seed 7
+  batchproc simulate --dialect anthropic --rpm 50 --itpm 30k --otpm 8k
+  batchproc simulate --dialect ollama --slots 4 --queue 64 --latency 1
+
+Exit codes: 0 interrupted, 2 usage, or the port is taken.
+"""
+
+
+class _Simulating(Helpful):
+    groups = {  # noqa: RUF012 - never changed
+        "Whom it plays": "dialect model context-length key pretty",
+        "Where it listens": "host port",
+        "Limits": "rpm tpm rpd tpd itpm otpm window phase charge free-refusals no-headers no-retry-after",
+        "How it answers": "latency fault seed slots queue quota-after",
+        "What it says": "ledger help",
+    }
+
+
+@click.command(cls=_Simulating, epilog=_EPILOG)
 @click.option(
     "--dialect",
     type=click.Choice(DIALECTS),
@@ -50,13 +72,15 @@ class Queue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
     show_default=True,
     help="Whose paths, headers and error bodies it speaks, and whose windows, charges and queues are usual.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
+@click.option(
+    "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True, help="Loopback address to listen on."
+)
 @click.option(
     "--port",
     default=DEFAULT_PORT,
-    show_default=True,
-    type=click.IntRange(0, 65_535),
-    help="Port to listen on; 0 takes any free one.",
+    type=int,
+    metavar="PORT",
+    help=f"Port to listen on; 0 takes any free one.  [default: {DEFAULT_PORT}]",
 )
 @click.option("--rpm", type=AMOUNT, metavar="N", help="Requests per minute of each model.")
 @click.option("--tpm", type=AMOUNT, metavar="N", help="Tokens per minute of each model.")
@@ -69,7 +93,9 @@ class Queue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
     type=click.Choice(WINDOW_KINDS),
     help="How limits are counted.  [default: as usual in the dialect; for openai `bucket`]",
 )
-@click.option("--phase", "phase_s", type=float, default=0.0, metavar="SECONDS", help="Shift of fixed windows.")
+@click.option(
+    "--phase", "phase_s", type=float, default=0.0, metavar="SECONDS", help="Shift of fixed windows.  [default: 0]"
+)
 @click.option(
     "--charge",
     type=click.Choice(CHARGE_MODES),
@@ -93,7 +119,9 @@ class Queue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
     help="What goes wrong, and how often: `500=5%`, `reset=0.02`; `any=25%` is spread over all that a "
     f"repeated request gets over. Repeatable. Kinds: {', '.join(FAULTS)}.",
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Other seeds, other answers and faults.")
+@click.option(
+    "--seed", type=int, metavar="N", default=0, show_default=True, help="Other seeds, other answers and faults."
+)
 @click.option("--no-headers", is_flag=True, help="Leave out the x-ratelimit headers.")
 @click.option("--no-retry-after", is_flag=True, help="Leave out Retry-After.")
 @click.option("--key", metavar="KEY", help="Refuse every other key (a made-up one, not a real key).")
@@ -119,9 +147,9 @@ class Queue(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
 )
 @click.option(
     "--quota-after",
-    type=click.IntRange(0),
+    type=int,
     metavar="N",
-    help="After this many requests the money is gone: insufficient_quota.",
+    help="After this many requests (0: at once) the money is gone: insufficient_quota.",
 )
 @click.option(
     "--ledger",
@@ -136,13 +164,6 @@ def simulate(no_headers: bool, no_retry_after: bool, free_refusals: bool, **opti
     It speaks the OpenAI API (chat completions, completions, embeddings, responses, models) or the
     `--dialect` of another provider, enforces its own limits, takes its time, and fails as told; the same
     seed gives the same answers. Without limits it never refuses.
-
-    \b
-    Examples:
-      batchproc simulate --rpm 500 --tpm 200k
-      batchproc simulate --latency 0.05-0.4 --fault any=10% --seed 7
-      batchproc simulate --dialect anthropic --rpm 50 --itpm 30k --otpm 8k
-      batchproc simulate --dialect ollama --slots 4 --queue 64 --latency 1
     """
     settings = SimulatorSettings(
         headers=not no_headers,

@@ -8,6 +8,9 @@ import sys
 
 import click
 
+from batchproc.cli.helping import Helpful
+from batchproc.cli.params import FILE
+
 _EPILOG = """\b
 Examples:
   batchproc status jobs.results.jsonl
@@ -19,12 +22,13 @@ Exit codes: 0 done, 3 done and some jobs failed, 5 unfinished (also while it run
 """
 
 
-@click.command(epilog=_EPILOG)
-@click.argument("output", metavar="OUTPUT")
-@click.option("--checkpoint", metavar="FILE", help="Checkpoint.  [default: OUTPUT + .ckpt]")
+@click.command(cls=Helpful, epilog=_EPILOG)
+@click.argument("output", metavar="OUTPUT", type=FILE)
+@click.option("--checkpoint", metavar="FILE", type=FILE, help="Checkpoint.  [default: OUTPUT + .ckpt]")
 @click.option(
     "--prices",
     metavar="FILE",
+    type=FILE,
     envvar="BATCHPROC_PRICES",
     help="Price list in litellm's JSON format.  [default: a table of list prices]",
 )

@@ -15,4 +15,5 @@ def write_document(document: bytes) -> None:
         sys.stdout.buffer.flush()
     except OSError as e:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left must not fail again at exit
-        raise DiskFailed(f"writing to standard output failed: {e.strerror or e}") from e
+        hint = "nothing but this document is lost: type the same command again with another standard output"
+        raise DiskFailed(f"writing to standard output failed: {e.strerror or e}", hint) from e

@@ -30,7 +30,7 @@ def read_text(name: str) -> str:
         why = e.strerror or str(e)
     except UnicodeDecodeError:
         why = "it is not UTF-8 text"
-    raise UsageError(f"the config file `{name}` cannot be read: {why}")
+    raise UsageError(f"the config file `{name}` cannot be read: {why}", "name a text file of settings with `--config`")
 
 
 def read_toml(name: str, text: str) -> dict[str, Any]:

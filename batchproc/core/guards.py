@@ -13,7 +13,7 @@ _FEWEST = 20  # jobs that have ended before a share of failures means anything
 
 _TIMEOUT_HINT = "raise `--timeout`, then run the same command again"
 _MODEL_HINT = "correct the model's name in the jobs or with `--model`; no job was failed for it"
-_FAIL_OVER_HINT = "look at the errors in the output before running it again"
+_FAIL_OVER_HINT = "look at the errors above; run the same command again to go on, with a higher `--fail-over` or none"
 
 
 class Guards:

@@ -80,9 +80,12 @@ async def _feed(feed: Feed, pool: Pool, errors: list[BatchprocError]) -> None:
         errors.append(e)
         pool.halt(Halt(HaltKind.INPUT, e.message, e.hint))
     except OSError as e:
-        error = UsageError(f"the input cannot be read on: {e.strerror or e}")
+        error = UsageError(
+            f"the input cannot be read on: {e.strerror or e}",
+            "mend it, then run the same command again: what is answered is saved",
+        )
         errors.append(error)
-        pool.halt(Halt(HaltKind.INPUT, error.message))
+        pool.halt(Halt(HaltKind.INPUT, error.message, error.hint))
 
 
 async def _ticking(tick: Callable[[], None]) -> None:

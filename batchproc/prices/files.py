@@ -17,24 +17,24 @@ from batchproc.errors import UsageError
 from batchproc.price import PICO, Price
 
 _SAMPLE = "sample_spec"  # an entry of litellm's file that explains the others
+_SHAPE = 'it is one JSON object: {"my-model": {"input_cost_per_token": 1e-06, "output_cost_per_token": 4e-06}}'
 _MOST_BYTES = 64 << 20
 _WITHOUT_OUTPUT = frozenset({"embedding", "moderation", "rerank"})
 
 
 def read_prices(path: str) -> dict[str, Price]:
     """The prices of a file by model, names in lower case. Raises UsageError."""
-    hint = 'it is one JSON object: {"my-model": {"input_cost_per_token": 1e-06, "output_cost_per_token": 4e-06}}'
     try:
         if os.path.isfile(path) and os.path.getsize(path) > _MOST_BYTES:
-            raise UsageError(f"the price list `{path}` is larger than {_MOST_BYTES >> 20} MiB", hint)
+            raise UsageError(f"the price list `{path}` is larger than {_MOST_BYTES >> 20} MiB", _SHAPE)
         with open(path, "rb") as f:
             entries: Any = msgspec.json.decode(f.read(_MOST_BYTES))
     except OSError as e:
-        raise UsageError(f"the price list `{path}` cannot be read: {e.strerror or e}") from None
+        raise UsageError(f"the price list `{path}` cannot be read: {e.strerror or e}", _SHAPE) from None
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as e:
-        raise UsageError(f"the price list `{path}` is not JSON: {e}", hint) from None
+        raise UsageError(f"the price list `{path}` is not JSON: {e}", _SHAPE) from None
     if not isinstance(entries, dict):
-        raise UsageError(f"the price list `{path}` is not an object of models", hint)
+        raise UsageError(f"the price list `{path}` is not an object of models", _SHAPE)
     source = f"`{path}`"
     prices: dict[str, Price] = {}
     for name, entry in entries.items():
@@ -43,14 +43,14 @@ def read_prices(path: str) -> dict[str, Price]:
             if price is not None:
                 prices[name.lower()] = price
     if not prices:
-        raise UsageError(f"the price list `{path}` has no prices per token", hint)
+        raise UsageError(f"the price list `{path}` has no prices per token", _SHAPE)
     return prices
 
 
 def _price(entry: Any, source: str, where: str) -> Price | None:
     """One entry; None for what is not sold by the token (images, minutes of sound), or names one price of the two."""
     if not isinstance(entry, dict):
-        raise UsageError(f"the entry {where} is not an object")
+        raise UsageError(f"the entry {where} is not an object", _SHAPE)
     cost = _pico(entry, "input_cost_per_token", where)
     output = _pico(entry, "output_cost_per_token", where)
     if output is None and entry.get("mode") in _WITHOUT_OUTPUT:
@@ -73,4 +73,6 @@ def _pico(entry: dict[str, Any], key: str, where: str) -> int | None:
             return int((number * PICO).to_integral_value())
     except InvalidOperation:
         pass  # said below
-    raise UsageError(f"`{key}` of {where} is no price in dollars: {value!r}")
+    raise UsageError(
+        f"`{key}` of {where} is no price in dollars: {value!r}", "give dollars for one token, for example 1e-06"
+    )

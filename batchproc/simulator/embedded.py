@@ -18,6 +18,7 @@ import msgspec
 from batchproc.errors import BatchprocError, UsageError
 from batchproc.simulator.settings import SimulatorSettings
 
+_NO_START = "run the same command again; `batchproc simulate` shows what it says"
 _STOP_S = 2.0  # what the child gets to end by itself
 
 
@@ -69,11 +70,11 @@ class Embedded:
             said = msgspec.json.decode(line, type=dict[str, str | None])
         except msgspec.MsgspecError:
             self.stop()
-            raise BatchprocError("the simulated provider did not start") from None
+            raise BatchprocError("the simulated provider did not start", _NO_START) from None
         url = said.get("url")
         if url is None:
             self.stop()
-            raise UsageError(said.get("error") or "the simulated provider did not start", said.get("hint"))
+            raise UsageError(said.get("error") or "the simulated provider did not start", said.get("hint") or _NO_START)
         self._url = url
         return url
 
@@ -95,7 +96,7 @@ class Embedded:
         return self.wait_url()
 
     def stop(self) -> None:
-        """End the child: it is asked to, and killed if it has not after two seconds. Safe to repeat."""
+        """End the child: asked to, and killed if it has not after two seconds, or serves nobody yet. Safe to repeat."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -103,7 +104,7 @@ class Embedded:
         assert child.stdout is not None  # noqa: S101
         child.stdin.close()
         try:
-            child.wait(_STOP_S)
+            child.wait(_STOP_S if self._url is not None else 0.0)
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()

@@ -28,7 +28,9 @@ class Ledger:
         try:
             self._file = open(path, "ab", buffering=0)  # noqa: SIM115 - lives as long as the server
         except OSError as bad:
-            raise UsageError(f"cannot write the ledger `{path}`: {bad.strerror}") from bad
+            raise UsageError(
+                f"cannot write the ledger `{path}`: {bad.strerror}", "name a file you may write to with `--ledger`"
+            ) from bad
         self._lines: list[bytes] = []
         self._due: asyncio.TimerHandle | None = None
 

@@ -82,7 +82,7 @@ class SimulatorSettings:
         if self.queue is not None and self.queue < 0:
             raise UsageError(f"`queue` must not be negative, as {self.queue} is", "use 0 for no queue")
         if self.quota_after is not None and self.quota_after < 0:
-            raise UsageError(f"`quota_after` must not be negative, as {self.quota_after} is")
+            raise UsageError(f"`quota_after` must not be negative, as {self.quota_after} is", "use 0 for none")
         if self.window not in WINDOW_KINDS:
             raise UsageError(f"`{self.window}` is not a kind of window", f"use {', '.join(WINDOW_KINDS)}")
         if self.charge not in CHARGE_MODES:

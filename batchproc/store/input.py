@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import os
 import queue
+import shlex
 import stat
 import sys
 import threading
@@ -21,6 +22,7 @@ from batchproc.store.lines import BLOCK, Blocks
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
+_DAMAGED = "make it again (`gzip -t` or `zstd -t` tests it), then run the same command again: what is answered is saved"
 _LET_BE = "let nothing write to it during a run; what is answered is saved: run the same command again"
 _ZSTD_STEP = 1 << 14  # compressed bytes taken at a time: what they unfold to is held in memory
 
@@ -89,10 +91,10 @@ class _ThreadBlocks:
         try:
             return await future
         except (EOFError, OSError, zlib.error) as e:
-            raise UsageError(f"the input is damaged or cut short: {e}") from e
+            raise UsageError(f"the input is damaged or cut short: {e}", _DAMAGED) from e
         except Exception as e:
             if type(e).__module__.startswith("zstandard"):
-                raise UsageError(f"the input is damaged or cut short: {e}") from e
+                raise UsageError(f"the input is damaged or cut short: {e}", _DAMAGED) from e
             raise
 
     async def close(self) -> None:
@@ -150,7 +152,9 @@ def check_input(name: str) -> None:
     if not path.exists():
         raise UsageError(f"there is no file `{name}`", "check the name; `-` reads from standard input")
     if not os.access(path, os.R_OK):
-        raise UsageError(f"`{name}` cannot be read: permission denied")
+        raise UsageError(
+            f"`{name}` cannot be read: permission denied", f"allow yourself to read it: `chmod u+r {shlex.quote(name)}`"
+        )
 
 
 def identity_of(name: str) -> InputIdentity | None:
@@ -176,7 +180,9 @@ async def open_input(name: str, offset: int = 0) -> Opened:
             return Opened(_ThreadBlocks(cast(IO[bytes], _Pipe(name))), None, None, None)
         raw = _open(name)
     except OSError as e:
-        raise UsageError(f"`{name}` cannot be opened: {e.strerror}") from e
+        raise UsageError(
+            f"`{name}` cannot be opened: {e.strerror}", "name a file that can be read, or `-` for standard input"
+        ) from e
     head = os.pread(raw.fileno(), 4, raw.tell())
     if _is_compressed(head):
         return Opened(_ThreadBlocks(_decompressed(head, raw), None if stdin else raw), None, None, None)

@@ -7,6 +7,7 @@ killed, or a file is not as the mark says, the results themselves are counted.
 from __future__ import annotations
 
 import os
+import shlex
 import time
 
 from msgspec import Struct
@@ -21,8 +22,6 @@ from batchproc.store.lock import held_by
 from batchproc.store.recover import has_lines
 from batchproc.store.scan import Marks, read_header, read_marks
 from batchproc.store.totals import Totals
-
-_RUNS_ON = "run it again without its checkpoint by `batchproc run JOBS -o OUTPUT --adopt`, if batchproc made it"
 
 
 class _Counted(Struct):
@@ -101,7 +100,8 @@ def told_by(output: str, checkpoint: str) -> Marks:
     except OSError as e:
         disk_failed("reading", checkpoint, e)
     if not ours:
-        raise ForeignOutput(f"there is no checkpoint `{checkpoint}` that says a run made `{output}`", _RUNS_ON)
+        hint = f"if batchproc made it, `batchproc run JOBS -o {shlex.quote(output)} --adopt` takes it over"
+        raise ForeignOutput(f"there is no checkpoint `{checkpoint}` that says a run made `{output}`", hint)
     return marks
 
 

@@ -78,7 +78,10 @@ async def open_store(
             "over (the old file is renamed, not deleted)",
         )
     if had.header is not None and had.header.version > VERSION:
-        raise FilesDoNotFit(f"`{checkpoint}` was written by a newer batchproc", "go on with that one")
+        raise FilesDoNotFit(
+            f"`{checkpoint}` was written by a newer batchproc",
+            "go on with that version: `pip install --upgrade batchproc`",
+        )
     if decision.step is Step.CHANGED and not accept_changes:
         raise InputChanged(changes_text(decision), CHANGES_HINT)
     executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")

@@ -9,6 +9,7 @@ output has taken the old one's place.
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -129,10 +130,13 @@ def _header(
     if had.header is None and had.mark is None and had.retry is None:
         raise ForeignOutput(
             f"there is no checkpoint `{checkpoint}` that says a run made `{output}`",
-            "`batchproc run JOBS -o OUTPUT --adopt` takes an output over whose lines are answers of its jobs",
+            f"if batchproc made it, `batchproc run JOBS -o {shlex.quote(output)} --adopt` takes it over",
         )
     if had.header is not None and had.header.version > VERSION:
-        raise FilesDoNotFit(f"`{checkpoint}` was written by a newer batchproc", "go on with that one")
+        raise FilesDoNotFit(
+            f"`{checkpoint}` was written by a newer batchproc",
+            "go on with that version: `pip install --upgrade batchproc`",
+        )
     mark = had.mark
     finished = mark is not None and mark.done and mark.next_index == had.order.next_index and not had.lost
     if had.retry is None and not finished:
@@ -183,7 +187,8 @@ def _survey(output: str, jobs: int, only: Collection[str]) -> Chosen:
                 seen = read_line(line)
                 if seen is None or seen.index != index:
                     raise FilesDoNotFit(
-                        f"`{output}` is damaged at line {index + 1}", "put a copy of it back, then type the same again"
+                        f"`{output}` is damaged at line {index + 1}",
+                        "put a sound copy of it back, then type the same command again",
                     )
                 if seen.code is not None:
                     state[index] = CHOSEN if not only or seen.code in only else LEFT_OUT

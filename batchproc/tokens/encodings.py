@@ -121,7 +121,7 @@ def read_ranks(name: EncodingName) -> bytes:
 def _damaged(name: str) -> BatchprocError:
     return BatchprocError(
         f"the token ranks of `{name}` in the installed package are missing or damaged",
-        hint="install batchproc again",
+        hint="install batchproc again: `pip install --force-reinstall --no-deps batchproc`",
     )
 
 

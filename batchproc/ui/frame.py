@@ -12,7 +12,7 @@ from typing import TypeAlias
 from msgspec import Struct
 
 from batchproc.snapshot import ModelRate, Snapshot
-from batchproc.ui.plain import busiest, checking_words, cost_words, done_words, outage_words, outlook_words
+from batchproc.ui.plain import busiest, checking_words, cost_words, done_words, outage_words, outlook_words, time_left_s
 from batchproc.ui.words import clip, count, duration, harmless, plural, remaining, share, short
 
 Piece: TypeAlias = tuple[str, str]  # text, style ("" for none)
@@ -62,7 +62,8 @@ def gauge(part: float, whole: float, cells: int, style: str) -> Line:
 
 def _head(snapshot: Snapshot, width: int) -> list[Line]:
     done, percent = done_words(snapshot)
-    left = "" if snapshot.eta_s is None or snapshot.stopping else remaining(snapshot.eta_s)
+    left_s = time_left_s(snapshot)
+    left = "" if left_s is None else remaining(left_s)
     if not percent:
         return _flow([(f"{done} done", "")], width)
     whole = snapshot.total if snapshot.total is not None else snapshot.total_estimate or 0

@@ -56,9 +56,14 @@ def outage_words(snapshot: Snapshot) -> str:
     return f"no answer from the server for {duration(out)} (since {clock(snapshot.elapsed_s - out)})"
 
 
+def time_left_s(snapshot: Snapshot) -> float | None:
+    """The time left; None while nobody can tell: before there is a pace, while the server is out, at the end."""
+    return None if snapshot.stopping or snapshot.outage_s is not None else snapshot.eta_s
+
+
 def outlook_words(snapshot: Snapshot) -> str:
     """What the time left depends on, as the end of a line; empty where that is not known."""
-    if snapshot.eta_s is None or snapshot.stopping or not snapshot.held_by:
+    if time_left_s(snapshot) is None or not snapshot.held_by:
         return ""
     if snapshot.held_by == snapshot.waiting_for:
         return ", which sets the time left"
@@ -86,9 +91,10 @@ def status_line(snapshot: Snapshot) -> str:
         parts.append(outage_words(snapshot))
     if snapshot.stopping:
         parts.append(f"stopping: {clip(snapshot.stopping, _FOREIGN)}")
-    elif snapshot.eta_s is not None:
+    left_s = time_left_s(snapshot)
+    if left_s is not None:
         by = f" by {clip(snapshot.held_by, _FOREIGN)}" if snapshot.held_by else ""
-        parts.append(remaining(snapshot.eta_s) + by)
+        parts.append(remaining(left_s) + by)
     return f"{stamp} {', '.join(parts)}"
 
 

@@ -16,6 +16,7 @@ from batchproc.snapshot import ModelRate, Snapshot, Summary
 from batchproc.ui.bar import Bar
 from batchproc.ui.console import Audience, Console
 from batchproc.ui.frame import Problem, frame
+from batchproc.ui.plain import status_line
 
 MODELS = (
     ModelRate("gpt-4o", 1200, 45_000, 3500, 90_000),
@@ -310,3 +311,10 @@ def test_problems_keep_their_places() -> None:
     display.event(JobEnded(1.0, 99, 99, "third", "why"))
     display.update(snapshot(elapsed_s=40.0))
     assert "third" in last_frame(out)
+
+
+def test_no_time_left_while_the_server_is_out() -> None:
+    """The pace of a minute without answers foretells days: nothing is foretold then, also not in the plain line."""
+    assert "left" not in " ".join(shown(80, outage_s=20.0, held_by="the server: refused", waiting_for=""))
+    assert "left" not in status_line(snapshot(outage_s=20.0))
+    assert "left" in status_line(snapshot())

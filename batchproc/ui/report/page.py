@@ -80,7 +80,7 @@ def _tiles(report: RunReport) -> str:
     if seen is not None:
         tiles += [
             tile(latency_words(s), name)
-            for name, s in (("p50", seen.p50), ("p90", seen.p90), ("p99", seen.p99), ("slowest", seen.max))
+            for name, s in (("p50 latency", seen.p50), ("p90", seen.p90), ("p99", seen.p99), ("slowest", seen.max))
         ]
     return f'<div class="tiles">{"".join(tiles)}</div>'
 

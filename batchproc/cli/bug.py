@@ -1,0 +1,58 @@
+"""What is left of a bug: a file with its traceback, for whoever mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import time
+import traceback
+
+from batchproc import __version__
+from batchproc.errors import BatchprocError
+
+_FEWEST = 8  # characters of what is taken for a secret: shorter ones would hide half of the text
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+_SAVED = "what was answered is saved: the same command goes on where it stopped"
+
+
+def bug_found(error: Exception, argv: list[str]) -> BatchprocError:
+    """Write the traceback of an error nobody thought of to a file of its own; returns what to say of it.
+
+    The file is in the folder for temporary files, readable by its owner only; where even that fails the traceback is
+    the message. Values of `--header` and of variables that are named like secrets are left out.
+    """
+    what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    what = _masked(what.splitlines()[0][:200])
+    text = _masked(_account(error, argv))
+    try:
+        file, path = tempfile.mkstemp(prefix="batchproc-bug-", suffix=".txt")
+        with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as f:
+            f.write(text)
+    except OSError:
+        sys.stderr.write(text)
+        return BatchprocError(f"a bug in batchproc: {what}", f"please report it with the text above; {_SAVED}")
+    return BatchprocError(f"a bug in batchproc: {what}", f"please report it with the file `{path}`; {_SAVED}")
+
+
+def _account(error: Exception, argv: list[str]) -> str:
+    from batchproc.cli.closing import typed
+
+    try:
+        command = typed(argv)
+    except Exception:  # a command that cannot be read is left out: it may hold a secret
+        command = "(cannot be shown)"
+    head = [
+        f"batchproc {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        command,
+    ]
+    return "\n".join([*head, "", *traceback.format_exception(error)])
+
+
+def _masked(text: str) -> str:
+    for name, value in os.environ.items():
+        if len(value) >= _FEWEST and any(word in name.upper() for word in _SECRET):
+            text = text.replace(value, f"({name})")
+    return text

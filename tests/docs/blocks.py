@@ -1,0 +1,76 @@
+"""The code blocks of README.md and docs/*.md, and what the tests must know to run them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One block; `section` is the heading above it, `line` where it begins."""
+
+    page: str
+    section: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """For the names of tests."""
+        return f"{self.page}:{self.line} {self.section}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """All blocks of a page, in their order."""
+    text = page.read_text(encoding="utf-8")
+    for found in _BLOCK.finditer(text):
+        above = text[: found.start()]
+        section = re.findall(r"^#+ (.*)$", re.sub(_BLOCK, "", above), re.MULTILINE)[-1]
+        yield Block(page.relative_to(ROOT).as_posix(), section, above.count("\n") + 2, found[1], found[2])
+
+
+ALL = [block for page in PAGES for block in blocks(page)]
+
+# Blocks that are not run, by page and section, with the reason.
+NOT_RUN = {
+    ("README.md", "Try it"): ".ci/run types it in a fresh clone",
+    ("README.md", "Tests"): "it is what runs this; .ci/run types it in a fresh clone",
+}
+
+# What a block needs that is not everywhere: then it is skipped, and says so.
+NEEDS_PROGRAM = {"jq": re.compile(r"^jq ", re.MULTILINE)}
+NEEDS_MODULE = {"pandas": re.compile(r"^import pandas", re.MULTILINE)}
+
+# What is not as it stands, and why.
+INSTEAD = {
+    "range(100_000)": ("range(60)", "a small table shows as much"),
+    "--stop-after 6h": ("--stop-after 60", "a test that hangs should not do so for six hours"),
+    "http://localhost:8000/v1": ("$SIMULATED", "the simulated provider listens elsewhere"),
+    "https://RESOURCE.openai.azure.com": (
+        "$SIMULATED_AZURE --provider azure",
+        "nobody's resource is there, and a loopback address does not say whose API it speaks",
+    ),
+}
+
+# Exit codes other than 0, by page and section.
+CODES = {
+    ("README.md", "What will it take?"): 3,  # its file has a bad line on purpose
+}
+
+
+def script(block: Block) -> str:
+    """What bash gets: of a `console` block, what stands behind the prompts."""
+    text = block.text
+    if block.language == "console":
+        text = "".join(line[2:] + "\n" for line in text.splitlines() if line.startswith("$ "))
+    for written, (instead, _) in INSTEAD.items():
+        text = text.replace(written, instead)
+    return text
