@@ -6,9 +6,10 @@ import os
 import shlex
 
 from batchproc.errors import Locked, UsageError
+from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
 from batchproc.store.look import told_by
-from batchproc.store.scan import Marks, read_header
+from batchproc.store.scan import Marks, read_marks
 
 _AGAIN = "name the job file with `--jobs FILE`; `--jobs -` reads it from standard input"
 
@@ -43,8 +44,11 @@ def jobs_of(output: str, marks: Marks, given: str | None) -> str:
 
 
 def identity_of_run(checkpoint: str) -> dict[str, str | None] | None:
-    """The settings that the run was made with; None where the header cannot be read."""
-    header = read_header(checkpoint)
+    """The settings that the run has, as last accepted; None where no header can be read."""
+    try:
+        header = read_marks(checkpoint, sums=False).header
+    except OSError as e:
+        disk_failed("reading", checkpoint, e)
     return header.identity if header is not None else None
 
 

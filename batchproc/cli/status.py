@@ -36,7 +36,6 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
     It only looks: while the run goes on, too, from another terminal.
     """
     from batchproc.cli.closing import retry_typed
-    from batchproc.cli.known import identity_of_run
     from batchproc.cli.purse import book_for, with_cost
     from batchproc.store.look import age_s, looked
     from batchproc.ui.console import audience
@@ -45,7 +44,7 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
 
     checkpoint = checkpoint or output + ".ckpt"
     found = looked(output, checkpoint)
-    base_url = (identity_of_run(checkpoint) or {}).get("`--base-url`") or ""
+    base_url = found.identity.get("`--base-url`") or ""
     seen = with_cost(found.status, found.totals, book_for(prices, base_url))
     if as_json:
         click.echo(json_line(seen))
