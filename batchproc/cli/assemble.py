@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.descriptors import room_for
 from batchproc.cli.firstlook import FIRST, chained, look, warm_up
-from batchproc.cli.loop import first_error, loop_factory
+from batchproc.cli.loop import run_in_loop
 from batchproc.cli.policy import policy_of
 from batchproc.cli.purse import Purse, cost_of
 from batchproc.cli.telling import Teller
@@ -83,11 +83,7 @@ class Run:
     def execute(self) -> Summary:
         """Run to the end. Raises BatchprocError where it cannot begin, or the disk fails."""
         gc.set_threshold(100_000, 50, 50)  # few cycles are made: looking for them costs more than they do
-        try:
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                return runner.run(self._execute())
-        except BaseExceptionGroup as group:
-            raise first_error(group) from group
+        return run_in_loop(self._execute)
 
     async def _execute(self) -> Summary:
         settings = self._settings

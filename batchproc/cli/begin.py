@@ -13,6 +13,8 @@ import click
 
 from batchproc.cli.assemble import Run
 from batchproc.cli.closing import done_before
+from batchproc.cli.descriptors import room_for
+from batchproc.cli.place import folder
 from batchproc.cli.stdout import write_document
 from batchproc.errors import UsageError
 from batchproc.settings import Limits, RunSettings
@@ -59,6 +61,7 @@ def begin(
     )
     console = Console(sys.stderr, who)
     progress = progress_for(console, -1 if quiet else verbose)
+    room_for(1)
     _check_files(settings)
     embedded = _embedded(settings) if make.sends else None
     lock = None
@@ -124,14 +127,16 @@ def _check_files(settings: RunSettings) -> None:
         if settings.fresh:
             raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over")
         return
+    if not folder() and not all(map(os.path.isabs, (settings.jobs, settings.output, settings.checkpoint))):
+        raise UsageError("the folder in which this was typed was removed", "go to one that is there, and type it again")
     for name, path in (("output", settings.output), ("checkpoint", settings.checkpoint)):
         if os.path.isdir(path):
             raise UsageError(f"the {name} `{path}` is a directory", "name a file with `-o`")
         if os.path.exists(path) and not os.path.isfile(path):
             raise UsageError(f"the {name} `{path}` is not a plain file", "`-o -` writes to standard output")
-        folder = os.path.dirname(path) or "."
-        if not os.path.isdir(folder):
-            raise UsageError(f"there is no folder `{folder}` for the {name}", f"make it first: mkdir -p {folder}")
+        where = os.path.dirname(path) or "."
+        if not os.path.isdir(where):
+            raise UsageError(f"there is no folder `{where}` for the {name}", f"make it first: mkdir -p {where}")
     names = [settings.output, settings.checkpoint, settings.output + ".lock"]
     if settings.jobs != "-":
         names.append(settings.jobs)

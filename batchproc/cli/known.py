@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 
+from batchproc.cli.place import folder
 from batchproc.errors import Locked, UsageError
 from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
@@ -40,7 +41,8 @@ def jobs_of(output: str, marks: Marks, given: str | None) -> str:
         )
     if not os.path.exists(jobs):
         raise UsageError(f"the job file `{jobs}` is not there any more", f"put it back, or {_AGAIN}")
-    return os.path.relpath(jobs) if len(os.path.relpath(jobs)) < len(jobs) else jobs
+    relative = os.path.relpath(jobs) if folder() else jobs
+    return relative if len(relative) < len(jobs) else jobs
 
 
 def identity_of_run(checkpoint: str) -> dict[str, str | None] | None:

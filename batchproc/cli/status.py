@@ -36,6 +36,7 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
     It only looks: while the run goes on, too, from another terminal.
     """
     from batchproc.cli.closing import retry_typed
+    from batchproc.cli.place import folder, is_here
     from batchproc.cli.purse import book_for, with_cost
     from batchproc.store.look import age_s, looked
     from batchproc.ui.console import audience
@@ -49,12 +50,12 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
     if as_json:
         click.echo(json_line(seen))
     else:
-        who = audience(isatty=sys.stdout.isatty(), environ=os.environ, no_color=no_color)
+        who = audience(isatty=sys.stdout is not None and sys.stdout.isatty(), environ=os.environ, no_color=no_color)
         stopped_s = age_s(seen.stopped_at) if seen.stopped_at is not None else None
         running_s = age_s(seen.running.since) if seen.running is not None else 0.0
-        here = seen.folder is None or os.path.realpath(seen.folder) == os.path.realpath(os.getcwd())
+        here = not seen.folder or is_here(seen.folder)
         typed = shlex.split(seen.command or "")
-        retry = retry_typed(typed, seen.output, seen.jobs or "-", seen.folder or os.getcwd())
+        retry = retry_typed(typed, seen.output, seen.jobs or "-", seen.folder or folder())
         text = status_text(seen, who.colour, running_s=running_s, stopped_s=stopped_s, here=here, retry=retry)
         click.echo(text)
     return seen.exit_code

@@ -76,13 +76,12 @@ async def _write(ledger: Ledger, pool: Pool, errors: list[BatchprocError]) -> No
 async def _feed(feed: Feed, pool: Pool, errors: list[BatchprocError]) -> None:
     try:
         await feed.run()
-    except BatchprocError as e:
-        errors.append(e)
-        pool.halt(Halt(HaltKind.INPUT, e.message, e.hint))
-    except OSError as e:
-        error = UsageError(f"the input cannot be read on: {e.strerror or e}")
+    except (BatchprocError, OSError) as e:
+        error = e if isinstance(e, BatchprocError) else UsageError(f"the input cannot be read: {e.strerror or e}")
+        if isinstance(error, UsageError) and feed.line:
+            error = UsageError(f"{error.message} (after line {feed.line:,}, job {feed.read - 1:,})", error.hint)
         errors.append(error)
-        pool.halt(Halt(HaltKind.INPUT, error.message))
+        pool.halt(Halt(HaltKind.INPUT, error.message, error.hint))
 
 
 async def _ticking(tick: Callable[[], None]) -> None:
