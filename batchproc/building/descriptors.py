@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from batchproc.errors import UsageError
+
 _OURS = 64  # files, pipes, libraries
+_LEAST = 32  # with one connection
 _ENOUGH = 8192
 
 
 def room_for(wanted: int, *, may_raise: bool = True) -> int:
-    """At most `wanted` connections, less where the limit of open files is lower; that limit is raised if it may be."""
+    """At most `wanted` connections, less where the limit of open files is lower; that limit is raised if it may be.
+
+    Raises UsageError where there is not room for a single one.
+    """
     try:
         import resource
     except ImportError:
@@ -21,4 +27,9 @@ def room_for(wanted: int, *, may_raise: bool = True) -> int:
             soft = more
         except (OSError, ValueError):
             pass  # not allowed here: make do with what there is
+    if soft != resource.RLIM_INFINITY and soft < _LEAST:
+        raise UsageError(
+            f"this process may have only {soft} open files, and needs {_LEAST} at least",
+            "raise the limit: ulimit -n 1024",
+        )
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OURS))

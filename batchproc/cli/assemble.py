@@ -12,14 +12,13 @@ from batchproc.building.firstlook import FIRST, chained, look, warm_up
 from batchproc.building.parts import Access, Parts, Source, build, parser_for
 from batchproc.building.purse import Purse, cost_of
 from batchproc.cli.closing import closing, finished_before
-from batchproc.cli.loop import loop_factory
+from batchproc.cli.loop import run_in_loop
 from batchproc.cli.telling import Teller
 from batchproc.cli.ticking import Ticking
 from batchproc.engine.feed import Earlier
 from batchproc.engine.run import Ending, run
 from batchproc.engine.shutdown import Signals
 from batchproc.engine.watch import Watch
-from batchproc.errors import first_error
 from batchproc.events import Note
 from batchproc.model import Job, RawLine
 from batchproc.ports import Parser
@@ -69,11 +68,7 @@ class Run:
     def execute(self) -> Summary:
         """Run to the end. Raises BatchprocError where it cannot begin, or the disk fails."""
         gc.set_threshold(100_000, 50, 50)  # few cycles are made: looking for them costs more than they do
-        try:
-            with asyncio.Runner(loop_factory=loop_factory()) as runner:
-                return runner.run(self._execute())
-        except BaseExceptionGroup as group:
-            raise first_error(group) from group
+        return run_in_loop(self._execute)
 
     async def _execute(self) -> Summary:
         settings = self._settings

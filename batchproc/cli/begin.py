@@ -9,11 +9,13 @@ from collections.abc import Callable
 
 import click
 
+from batchproc.building.descriptors import room_for
 from batchproc.building.embedded import embedded
 from batchproc.building.parts import Access
 from batchproc.building.places import check_places
 from batchproc.cli.assemble import Run
 from batchproc.cli.closing import done_before
+from batchproc.cli.place import folder
 from batchproc.cli.stdout import write_document
 from batchproc.errors import UsageError
 from batchproc.settings import RunSettings
@@ -60,6 +62,7 @@ def begin(
     )
     console = Console(sys.stderr, who)
     progress = progress_for(console, -1 if quiet else verbose)
+    room_for(1)
     _check_files(settings)
     simulated = embedded(settings) if make.sends else None
     lock = None
@@ -126,6 +129,8 @@ def _check_files(settings: RunSettings) -> None:
         if settings.fresh:
             raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over", _TO_A_FILE)
         return
+    if not folder() and not all(map(os.path.isabs, (settings.jobs, settings.output, settings.checkpoint))):
+        raise UsageError("the folder in which this was typed was removed", "go to one that is there, and type it again")
     check_places(settings)
 
 

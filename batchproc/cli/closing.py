@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from batchproc.building.connect import hidden_header
 from batchproc.building.purse import Cost, in_dollars
+from batchproc.cli.place import folder
 from batchproc.core.decisions import Halt, HaltKind
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
@@ -94,7 +95,7 @@ def finished_before(settings: RunSettings, totals: Totals, command: list[str], c
         errors=error_groups(totals),
         output=settings.output,
         checkpoint=settings.checkpoint,
-        next_command=retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None,
+        next_command=retry_typed(command, settings.output, settings.jobs, folder()) if totals.failed else None,
         **in_dollars(cost),
     )
 
@@ -205,7 +206,7 @@ def _next(
         if trial:  # a limit that was not typed would make the same command the same trial again
             limited = any(word == "--limit" or word.startswith("--limit=") for word in command)
             return typed(command, without_limit=True) if limited else None
-        return retry_typed(command, settings.output, settings.jobs, os.getcwd()) if totals.failed else None
+        return retry_typed(command, settings.output, settings.jobs, folder()) if totals.failed else None
     if code in (2, 6):
         return None
     if halt is not None and halt.kind is HaltKind.BUDGET:
@@ -279,6 +280,8 @@ def retry_typed(command: list[str], output: str, jobs: str, folder: str) -> str:
 def _program(path: str) -> str:
     """The name alone where the shell finds the same program by it, else the path that was typed."""
     name = os.path.basename(path)
+    if not folder():
+        return path
     found = shutil.which(name)
     if found is not None and os.path.realpath(found) == os.path.realpath(path):
         return name

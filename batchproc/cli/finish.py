@@ -48,7 +48,7 @@ def finish(
     """
     from batchproc.cli.begin import begin, is_terminal, say_finished
     from batchproc.cli.closed import Finish, closed_before
-    from batchproc.cli.known import identity_of_run, jobs_of, marks_of
+    from batchproc.cli.known import jobs_of, marks_of
     from batchproc.errors import UsageError
     from batchproc.settings import RunSettings
     from batchproc.store.look import look
@@ -63,7 +63,7 @@ def finish(
             what = "`finish` closes a run for good, and there is no terminal to ask on"
             raise UsageError(what, "add `--yes` if that is what you want")
         click.confirm("close this run? every job that has no answer yet becomes a failed line", abort=True, err=True)
-    identity = identity_of_run(checkpoint) or {}
+    identity = marks.header.identity if marks.header is not None else {}
     settings = RunSettings(
         jobs=jobs,
         output=output,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 
+from batchproc.cli.place import folder
 from batchproc.errors import Locked, UsageError
+from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
 from batchproc.store.look import told_by
-from batchproc.store.scan import Marks, read_header
+from batchproc.store.scan import Marks, read_marks
 
 _AGAIN = "name the job file with `--jobs FILE`; `--jobs -` reads it from standard input"
 
@@ -39,12 +41,16 @@ def jobs_of(output: str, marks: Marks, given: str | None) -> str:
         )
     if not os.path.exists(jobs):
         raise UsageError(f"the job file `{jobs}` is not there any more", f"put it back, or {_AGAIN}")
-    return os.path.relpath(jobs) if len(os.path.relpath(jobs)) < len(jobs) else jobs
+    relative = os.path.relpath(jobs) if folder() else jobs
+    return relative if len(relative) < len(jobs) else jobs
 
 
 def identity_of_run(checkpoint: str) -> dict[str, str | None] | None:
-    """The settings that the run was made with; None where the header cannot be read."""
-    header = read_header(checkpoint)
+    """The settings that the run has, as last accepted; None where no header can be read."""
+    try:
+        header = read_marks(checkpoint, sums=False).header
+    except OSError as e:
+        disk_failed("reading", checkpoint, e)
     return header.identity if header is not None else None
 
 

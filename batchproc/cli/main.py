@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -89,7 +90,17 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the program and exit."""
+    _keep_streams()
     sys.exit(run_cli(args))
+
+
+def _keep_streams() -> None:
+    """Put something in the place of standard streams that are closed: else files and connections would get it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # the lowest number that is free
 
 
 def run_cli(args: list[str] | None = None) -> int:
@@ -116,12 +127,29 @@ def run_cli(args: list[str] | None = None) -> int:
         # Whoever read the output went away; keep the interpreter from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 7
-    except Exception as e:  # nobody thought of it: a traceback is for a file, not for whoever runs jobs
+    except Exception as e:
+        lacking = _lacking(e)
+        if lacking is not None:
+            _say(*lacking)
+            return 2
+        # Nobody thought of it: a traceback is for a file, not for whoever runs jobs.
         from batchproc.cli.bug import bug_found
 
         told = bug_found(e, sys.argv if args is None else ["batchproc", *args])
         _say(told.message, told.hint)
         return told.exit_code
+
+
+def _lacking(error: Exception) -> tuple[str, str] | None:
+    """Which limit of the process an error comes from, and what to do; None where it is another error."""
+    again = "what is answered is saved: then run the same command again"
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return "there is no more memory", f"raise the limit (`ulimit -v`, or that of the container); {again}"
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return "no more files can be opened", f"raise the limit: ulimit -n 1024; {again}"
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "no more threads can be started", f"raise the limit of processes (`ulimit -u`); {again}"
+    return None
 
 
 def _lower(text: str) -> str:

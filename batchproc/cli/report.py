@@ -56,7 +56,7 @@ def report(
     elif html is None:
         from batchproc.ui.report.text import columns_in, report_text
 
-        who = audience(isatty=sys.stdout.isatty(), environ=os.environ, no_color=no_color)
+        who = audience(isatty=sys.stdout is not None and sys.stdout.isatty(), environ=os.environ, no_color=no_color)
         console = Console(sys.stdout, who)
         seen = reported(output, checkpoint, columns_in(console.width), prices)
         console.line(report_text(seen, who.colour, console.width))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from batchproc.building.purse import book_for, by_model, with_cost
-from batchproc.cli.known import identity_of_run
 from batchproc.core.review import review
 from batchproc.core.timeline import TimeLine
 from batchproc.errors import UsageError
@@ -19,7 +18,7 @@ from batchproc.store.timeline import read_timeline
 def reported(output: str, checkpoint: str, columns: int, prices: str | None = None) -> RunReport:
     """The report of a run, with costs by the price list `prices`. Raises UsageError, ForeignOutput, DiskFailed."""
     found = looked(output, checkpoint)
-    book = book_for(prices, (identity_of_run(checkpoint) or {}).get("`--base-url`") or "")
+    book = book_for(prices, found.identity.get("`--base-url`") or "")
     timeline = TimeLine()
     try:
         if has_lines(checkpoint):

@@ -41,7 +41,7 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
     """
     from batchproc.building.purse import book_for, with_cost
     from batchproc.cli.closing import retry_typed
-    from batchproc.cli.known import identity_of_run
+    from batchproc.cli.place import folder, is_here
     from batchproc.store.look import age_s, looked
     from batchproc.ui.console import audience
     from batchproc.ui.jsontext import json_line
@@ -49,17 +49,17 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
 
     checkpoint = checkpoint or output + ".ckpt"
     found = looked(output, checkpoint)
-    base_url = (identity_of_run(checkpoint) or {}).get("`--base-url`") or ""
+    base_url = found.identity.get("`--base-url`") or ""
     seen = with_cost(found.status, found.totals, book_for(prices, base_url))
     if as_json:
         click.echo(json_line(seen))
     else:
-        who = audience(isatty=sys.stdout.isatty(), environ=os.environ, no_color=no_color)
+        who = audience(isatty=sys.stdout is not None and sys.stdout.isatty(), environ=os.environ, no_color=no_color)
         stopped_s = age_s(seen.stopped_at) if seen.stopped_at is not None else None
         running_s = age_s(seen.running.since) if seen.running is not None else 0.0
-        here = seen.folder is None or os.path.realpath(seen.folder) == os.path.realpath(os.getcwd())
+        here = not seen.folder or is_here(seen.folder)
         typed = shlex.split(seen.command or "")
-        retry = retry_typed(typed, seen.output, seen.jobs or "-", seen.folder or os.getcwd())
+        retry = retry_typed(typed, seen.output, seen.jobs or "-", seen.folder or folder())
         text = status_text(seen, who.colour, running_s=running_s, stopped_s=stopped_s, here=here, retry=retry)
         click.echo(text)
     return seen.exit_code

@@ -10,6 +10,8 @@ from batchproc.errors import DiskFailed
 
 def write_document(document: bytes) -> None:
     """Write a document to standard output. Raises DiskFailed where it is full or closed."""
+    if sys.stdout is None:
+        raise DiskFailed("standard output is closed, and the document has no other place")
     try:
         sys.stdout.buffer.write(document)
         sys.stdout.buffer.flush()

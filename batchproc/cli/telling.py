@@ -6,6 +6,7 @@ import os
 import time
 
 from batchproc.cli.closing import exit_code, raised, typed, why_stopped
+from batchproc.cli.place import folder
 from batchproc.core.decisions import HaltKind
 from batchproc.core.recorder import Recorder
 from batchproc.engine.run import Ending
@@ -28,7 +29,7 @@ class Teller:
         self._why = ""
         self._next_s = 0.0
         jobs = settings.jobs if settings.jobs == "-" else os.path.abspath(settings.jobs)
-        store.tell(Told(time.time(), "run", jobs=jobs, folder=os.getcwd(), command=typed(command)))
+        store.tell(Told(time.time(), "run", jobs=jobs, folder=folder(), command=typed(command)))
 
     def waits(self, why: str, now: float) -> None:
         """What the run waits for at this instant of its clock; empty: nothing."""

@@ -90,6 +90,7 @@ class Feed:
     ) -> None:
         self.read = 0  # one past the highest index read
         self.offset = 0  # bytes read
+        self.line = 0  # the last line read, from 1
         self.checked: int | None = None  # lines compared so far, while that goes on
         self.ended = False  # the input was read to its end
         self.finished = False  # so far as it is wanted (`limit`), everything was submitted
@@ -173,7 +174,7 @@ class Feed:
 
     async def _take(self, raw: RawLine) -> None:
         index = raw.index
-        self.read, self.offset = index + 1, raw.offset
+        self.read, self.offset, self.line = index + 1, raw.offset, raw.line
         if index % _POSITION_EVERY == 0:
             self._sink.position(Position(index, raw.line, raw.offset))
         earlier = self._earlier

@@ -73,17 +73,22 @@ async def _write(ledger: Ledger, pool: Pool, errors: list[BatchprocError]) -> No
             errors.insert(0, e)
 
 
+def _unreadable(error: OSError) -> UsageError:
+    return UsageError(
+        f"the input cannot be read on: {error.strerror or error}",
+        "mend it, then run the same command again: what is answered is saved",
+    )
+
+
 async def _feed(feed: Feed, pool: Pool, errors: list[BatchprocError]) -> None:
     try:
         await feed.run()
-    except BatchprocError as e:
-        errors.append(e)
-        pool.halt(Halt(HaltKind.INPUT, e.message, e.hint))
-    except OSError as e:
-        error = UsageError(
-            f"the input cannot be read on: {e.strerror or e}",
-            "mend it, then run the same command again: what is answered is saved",
+    except (BatchprocError, OSError) as e:
+        error = (
+            e if isinstance(e, BatchprocError) else UsageError(f"the input cannot be read on: {e.strerror or e}", _MEND)
         )
+        if isinstance(error, UsageError) and feed.line:
+            error = UsageError(f"{error.message} (after line {feed.line:,}, job {feed.read - 1:,})", error.hint)
         errors.append(error)
         pool.halt(Halt(HaltKind.INPUT, error.message, error.hint))
 

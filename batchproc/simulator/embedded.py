@@ -45,15 +45,21 @@ class Embedded:
             return
         settings = msgspec.json.encode(dataclasses.asdict(self._settings)).decode()
         self._url = None
-        self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
-            [sys.executable, "-m", "batchproc.simulator", settings],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            # aiohttp reads all certificates of the system on import, a good part of the start; the child
-            # makes no connections at all.
-            env={**os.environ, "SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull},
-        )
+        try:
+            self._child = subprocess.Popen(  # noqa: S603 - our own interpreter, our own module
+                [sys.executable, "-m", "batchproc.simulator", settings],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                # aiohttp reads all certificates of the system on import, a good part of the start; the child
+                # makes no connections at all.
+                env={**os.environ, "SSL_CERT_FILE": os.devnull, "SSL_CERT_DIR": os.devnull},
+            )
+        except OSError as e:
+            raise UsageError(
+                f"the simulated provider cannot be started: {e.strerror or e}",
+                "it is a process of its own: is a limit of processes in the way (`ulimit -u`)?",
+            ) from e
 
     def wait_url(self, timeout_s: float = 30.0) -> str:
         """Wait until the child serves; returns its base URL, such as `http://127.0.0.1:40123/v1`.

@@ -51,13 +51,16 @@ def sync_folder(path: str) -> None:
 class AppendFile:
     """An append-only file, written through aiofiles in the threads of `executor`.
 
-    `size` is the length of what was written whole; the file must have no other writer. `durable`: it is a file that
-    stays, not a pipe or a temporary one. Errors are raised as DiskFailed.
+    `size` is the length of what was written whole, `synced` of what an fsync made durable (or stood there before); the
+    file must have no other writer. `durable`: it is a file that stays, not a pipe or a temporary one. `unsure`: an fsync
+    failed. What was written since `synced` may never reach the disk then, though it can be read and a later fsync
+    says that all is well: the system forgets what it could not write. Errors are raised as DiskFailed.
     """
 
     def __init__(self, path: str, file: Any, size: int, executor: ThreadPoolExecutor, durable: bool = True) -> None:
         self.path = path
-        self.size = size
+        self.size = self.synced = size
+        self.unsure = False
         self._file = file
         self.executor = executor
         self.durable = durable
@@ -113,10 +116,14 @@ class AppendFile:
         """Make what was written durable. Runs beside further writes."""
         if not self.durable:
             return
+        size = self.size
         try:
             await asyncio.get_running_loop().run_in_executor(self.executor, os.fsync, self.fd)
         except OSError as e:
+            self.unsure = True
             disk_failed("syncing", self.path, e)
+        if not self.unsure:
+            self.synced = size
         if not self._is_there():
             raise DiskFailed(
                 f"`{self.path}` was removed or replaced while the run was writing it",
@@ -140,6 +147,23 @@ class AppendFile:
         except OSError as e:
             disk_failed("writing", self.path, e)
         sync_folder(self.path)
+
+    async def written_since(self, start: int) -> bytes:
+        """What stands in the file from byte `start` on, as far as it can be read."""
+        try:
+            return await asyncio.to_thread(os.pread, self.fd, self.size - start, start)
+        except OSError:
+            return b""
+
+    def cut_back(self) -> None:
+        """Cut off what an fsync may have lost."""
+        self.size = self.synced
+        self._cut(self.size)
+        self.unsure = False
+
+    def is_durable(self) -> None:
+        """What an fsync may have lost was written again, and made durable."""
+        self.synced, self.unsure = self.size, False
 
     def _is_there(self) -> bool:
         """Whether the file still has its name."""

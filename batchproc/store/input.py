@@ -22,8 +22,9 @@ from batchproc.store.lines import BLOCK, Blocks
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
-_DAMAGED = "make it again (`gzip -t` or `zstd -t` tests it), then run the same command again: what is answered is saved"
-_LET_BE = "let nothing write to it during a run; what is answered is saved: run the same command again"
+_AGAIN = "what is answered is saved: run the same command again"
+_LET_BE = f"let nothing write to it during a run; {_AGAIN}"
+_WHOLE = f"put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); {_AGAIN}"
 _ZSTD_STEP = 1 << 14  # compressed bytes taken at a time: what they unfold to is held in memory
 
 
@@ -47,6 +48,11 @@ class Opened(Struct, frozen=True):
     fd: int | None
 
 
+def cannot_read(error: OSError) -> UsageError:
+    """What to say where the disk, or whoever is at the other end of a pipe, fails."""
+    return UsageError(f"the input cannot be read: {error.strerror or error}", f"mend that; {_AGAIN}")
+
+
 class _FileBlocks:
     """A plain file of so many bytes, read in large blocks by aiofiles."""
 
@@ -57,7 +63,10 @@ class _FileBlocks:
         self._whole = True  # what was read so far ends with a newline
 
     async def read(self) -> bytes:
-        block = cast(bytes, await self._file.read(BLOCK))
+        try:
+            block = cast(bytes, await self._file.read(BLOCK))
+        except OSError as e:
+            raise cannot_read(e) from e
         self._read += len(block)
         if block:
             self._whole = block.endswith(b"\n")
@@ -90,11 +99,11 @@ class _ThreadBlocks:
         self._asked.put(future)
         try:
             return await future
-        except (EOFError, OSError, zlib.error) as e:
-            raise UsageError(f"the input is damaged or cut short: {e}", _DAMAGED) from e
         except Exception as e:
-            if type(e).__module__.startswith("zstandard"):
-                raise UsageError(f"the input is damaged or cut short: {e}", _DAMAGED) from e
+            if isinstance(e, OSError) and e.errno is not None:
+                raise cannot_read(e) from e
+            if isinstance(e, EOFError | OSError | zlib.error) or type(e).__module__.startswith("zstandard"):
+                raise UsageError(f"the input is damaged or cut short: {e}", _WHOLE) from e
             raise
 
     async def close(self) -> None:
@@ -174,6 +183,8 @@ async def open_input(name: str, offset: int = 0) -> Opened:
     """
     check_input(name)
     stdin = name == "-"
+    if stdin and sys.stdin is None:
+        raise UsageError("standard input is closed", "name a job file, or give the jobs through a pipe")
     try:
         st = os.fstat(sys.stdin.fileno()) if stdin else os.stat(name)
         if not stat.S_ISREG(st.st_mode):
@@ -183,7 +194,10 @@ async def open_input(name: str, offset: int = 0) -> Opened:
         raise UsageError(
             f"`{name}` cannot be opened: {e.strerror}", "name a file that can be read, or `-` for standard input"
         ) from e
-    head = os.pread(raw.fileno(), 4, raw.tell())
+    try:
+        head = os.pread(raw.fileno(), 4, raw.tell())
+    except OSError as e:
+        raise cannot_read(e) from e
     if _is_compressed(head):
         return Opened(_ThreadBlocks(_decompressed(head, raw), None if stdin else raw), None, None, None)
     if stdin:

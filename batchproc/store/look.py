@@ -20,7 +20,7 @@ from batchproc.store.count import count
 from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
 from batchproc.store.recover import has_lines
-from batchproc.store.scan import Marks, read_header, read_marks
+from batchproc.store.scan import Marks, read_marks
 from batchproc.store.totals import Totals
 
 
@@ -35,10 +35,11 @@ class _Counted(Struct):
 
 
 class Looked(Struct):
-    """How far a run is, and what its answers used by model."""
+    """How far a run is, what its answers used by model, and the settings that identify it (none, if not known)."""
 
     status: Status
     totals: Totals
+    identity: dict[str, str | None]
 
 
 def look(output: str, checkpoint: str) -> Status:
@@ -85,7 +86,7 @@ def looked(output: str, checkpoint: str) -> Looked:
         folder=begun.folder if begun else None,
         command=(stop.command if stop else "") or (begun.command if begun else None),
     )
-    return Looked(status, totals)
+    return Looked(status, totals, marks.header.identity if marks.header is not None else {})
 
 
 def told_by(output: str, checkpoint: str) -> Marks:
@@ -96,7 +97,7 @@ def told_by(output: str, checkpoint: str) -> Marks:
         raise UsageError(f"there is no file `{output}`", "name the results file of a run, as its last words do")
     try:
         marks = read_marks(checkpoint, sums=False) if has_lines(checkpoint) else Marks()
-        ours = marks.last is not None or bool(marks.told) or read_header(checkpoint) is not None
+        ours = marks.last is not None or bool(marks.told) or marks.header is not None
     except OSError as e:
         disk_failed("reading", checkpoint, e)
     if not ours:

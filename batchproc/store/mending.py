@@ -57,6 +57,7 @@ async def mended(
         had.notes.append(f"what is cut off the output is kept as `{_keep_cut(output, had.output_size)}`")
     AppendFile.cut(output, had.output_size)
     out = await AppendFile.open(output, executor)
+    out.synced = min(out.size, had.mark.output_length if had.mark is not None else 0)
     if had.mark is not None and had.mark.next_index > had.order.next_index:  # its checksums hold no longer
         n = had.order.next_index
         position = start_position(had.mark, n, unchanged)

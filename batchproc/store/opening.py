@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from batchproc.core.order import InOrder
 from batchproc.core.resume import Decision, Found, Step, decide
-from batchproc.errors import FilesDoNotFit, ForeignOutput, InputChanged
+from batchproc.errors import DiskFailed, FilesDoNotFit, ForeignOutput, InputChanged
 from batchproc.model import Position
 from batchproc.store.checkpoint import VERSION, Header, Sent, header_records
 from batchproc.store.compact import remove_left_over
@@ -26,6 +26,7 @@ from batchproc.store.mending import mended, set_aside
 from batchproc.store.recover import has_lines, recover, start_position
 from batchproc.store.results import ResultStore
 from batchproc.store.sending import SentLog
+from batchproc.store.threads import Threads
 from batchproc.store.totals import Totals
 
 
@@ -84,7 +85,7 @@ async def open_store(
         )
     if decision.step is Step.CHANGED and not accept_changes:
         raise InputChanged(changes_text(decision), CHANGES_HINT)
-    executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")
+    executor = Threads(4, "batchproc-store")
     remove_left_over(checkpoint)
     wanted = Header(dict(identity))
     if decision.step is Step.START:
@@ -146,7 +147,9 @@ async def _start(
 
 async def open_stdout() -> OpenedStore:
     """Results to standard output: no resume; what finishes early waits in a temporary file."""
-    executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")
+    executor = Threads(4, "batchproc-store")
+    if sys.stdout is None:
+        raise DiskFailed("standard output is closed", "write to a file with `-o FILE`")
     raw = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)  # with PYTHONUNBUFFERED it is raw itself
     out_file = aiofiles.threadpool.wrap(cast(Any, raw), executor=executor)
     out = AppendFile("standard output", out_file, 0, executor, durable=False)

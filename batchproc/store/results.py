@@ -149,6 +149,7 @@ class ResultStore:
             self._ending.set()
             if isinstance(e, DiskFailed) and failing is not None:
                 failing(e, self._output.durable)
+                await self._rescue.begin()
                 while not self._closing:  # nothing new is sent, but what is in flight is paid for
                     await self._wake.wait()
                     self._wake.clear()

@@ -12,7 +12,6 @@ import re
 import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 from msgspec import Struct, structs
@@ -35,6 +34,7 @@ from batchproc.store.recover import Recovered, answered_digests, recover
 from batchproc.store.results import ResultStore
 from batchproc.store.scan import scan
 from batchproc.store.sending import SentLog
+from batchproc.store.threads import Threads
 from batchproc.store.totals import Totals
 
 _FINE = re.compile(rb', "error": null, "attempts": \d+\}\Z')  # so ends an answer's line that has no metadata
@@ -92,7 +92,7 @@ async def open_retry(
     if had.retry is None and CHOSEN not in _survey(output, jobs, only).state:
         return None
     remove_left_over(checkpoint)
-    executor = ThreadPoolExecutor(max_workers=4, thread_name_prefix="batchproc-store")
+    executor = Threads(4, "batchproc-store")
     unchanged = had.mark is not None and had.mark.input is not None and had.mark.input == input_identity
     out, ckpt = await mended(had, output, checkpoint, executor, header=header, unchanged=unchanged)
     start = had.retry_from if had.retry is not None else await _begin(ckpt, had.mark, jobs)

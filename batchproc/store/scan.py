@@ -28,6 +28,7 @@ _RESULT_KIND = b'"kind":"result"'
 _MARK_KIND = b'"kind":"mark"'
 _SENT_KIND = b'"kind":"sent"'
 _NOTE_KIND = b'"kind":"note"'
+_HEADER_KIND = b'"kind":"batchproc"'
 _CLOSED = b'"closed":true'
 _OPENING = b'{"crc":"'
 
@@ -36,9 +37,11 @@ class Marks(Struct):
     """What the marks of a checkpoint say: the last one, and the checksums of output lines; and what its notes say.
 
     `told` is the last note of each kind, as far as it holds: a new process begins without waits and stops. `retry` is
-    set while a retry is not through; its results begin at byte `retry_from`.
+    set while a retry is not through; its results begin at byte `retry_from`. `header` is the newest one: a run that
+    went on with other settings (`--accept-changes`) wrote one of its own.
     """
 
+    header: Header | None = None
     last: Mark | None = None
     sums: LineSums = field(default_factory=LineSums)
     told: dict[str, Told] = field(default_factory=dict)
@@ -68,30 +71,16 @@ class Scan(Struct):
 
 
 def read_marks(path: str, *, sums: bool) -> Marks:
-    """Look for the marks and notes only; `sums`: checksums of output lines too. Raises OSError."""
+    """Look for header, marks and notes only; `sums`: checksums of output lines too. Raises OSError."""
     found = Marks()
     for offset, block in outside(path, read_indices(path)[0]):
+        for _, line in _records_of(block, _HEADER_KIND):
+            _note_header(found, line)
         for _, line in _records_of(block, _MARK_KIND):
             _note_mark(found, line, sums)
         for end, line in _records_of(block, _NOTE_KIND):
             _note_told(found, line, offset + end + 1)
     return found
-
-
-def read_header(path: str) -> Header | None:
-    """The header, where it stands at the beginning of the file. Raises OSError."""
-    try:
-        with open(path, "rb") as f:
-            head = f.read(1 << 16)
-    except FileNotFoundError:
-        return None
-    for line in head.split(b"\n")[:2]:
-        if is_whole(line):
-            try:
-                return _HEADER.decode(line)
-            except msgspec.DecodeError:
-                pass  # damaged: the second one may be whole
-    return None
 
 
 def sent_records(block: bytes) -> Iterator[Sent]:
@@ -112,6 +101,13 @@ def _records_of(block: bytes, kind: bytes) -> Iterator[tuple[int, bytes]]:
         if at == start + PREFIX and is_whole(line := block[start:end]):
             yield end, line
         at = block.find(kind, end)
+
+
+def _note_header(found: Marks, line: bytes) -> None:
+    try:
+        found.header = _HEADER.decode(line)
+    except msgspec.DecodeError:
+        pass  # of a version that is not known here: whoever goes on with it says so
 
 
 def _note_mark(found: Marks, line: bytes, sums: bool) -> None:

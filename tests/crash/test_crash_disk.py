@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from bent import command
-from damage import saved_in
+from damage import durable_output, saved_in
 from program import Finished, Program, chats, environment, results, wait_until
 from servers import Simulator
 
@@ -153,6 +153,40 @@ def test_a_failing_fsync(place: Place, name: str) -> None:
     """EIO on fsync ends the run as well; what was in flight is saved."""
     done = place.bent({"call": "fsync", "file": name, "at": 1, "errno": errno.EIO})
     check_said(done, name, "syncing")
+    saved = place.saved()
+    assert len(saved) == len(place.server.ledger("1"))
+    place.ends(saved)
+
+
+@pytest.mark.parametrize("heals", [False, True], ids=["for good", "once"])
+def test_what_a_failed_fsync_may_have_lost(place: Place, heals: bool) -> None:
+    """The system forgets what it could not write, and the next fsync says that all is well. So the lines since the
+    last mark go to the checkpoint, and are cut off the output once they are durable there."""
+    flag = place.folder / "well again"
+    fault = {"call": "fsync", "file": "out.jsonl", "at": 1, "errno": errno.EIO, "until": str(flag) if heals else ""}
+    child = place.start(fault)
+    with child:
+        assert child.stderr is not None
+        said = ""
+        for line in child.stderr:
+            said += line
+            if heals and "syncing" in line:
+                flag.touch()
+    assert child.returncode == 7, said
+    durable = durable_output(place.checkpoint)
+    assert durable > 0
+    assert place.output.stat().st_size == durable, "the output has lines that no fsync has written"
+    saved = place.saved()
+    assert len(saved) == len(place.server.ledger("1"))
+    place.ends(saved)
+
+
+def test_both_fail_to_sync(place: Place) -> None:
+    """Where the checkpoint cannot be made durable either, nothing is cut off: each answer is at least in one file."""
+    faults = [{"call": "fsync", "file": f, "at": n, "errno": errno.EIO} for f, n in (("out.jsonl", 1), (".ckpt", 2))]
+    done = place.bent(*faults)
+    check_said(done, "syncing")
+    assert place.output.stat().st_size > durable_output(place.checkpoint)
     saved = place.saved()
     assert len(saved) == len(place.server.ledger("1"))
     place.ends(saved)

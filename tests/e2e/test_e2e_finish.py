@@ -139,6 +139,18 @@ def test_another_input(program: Program, folder: Path, scripted: Callable[[Reply
     assert (folder / OUTPUT).read_bytes() == output
 
 
+def test_after_accepted_changes(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
+    """A run that went on at another address is closed as it is now, not refused as one with other settings."""
+    first, second = simulator(), simulator(latency="0.05")
+    chats(folder / "jobs.jsonl", 40)
+    assert program.run("run", "jobs.jsonl", "--base-url", first.url, "--limit", "5").code == 0
+    going = program.start("run", "jobs.jsonl", "--base-url", second.url, "--concurrency", "2", "--accept-changes")
+    stop_when_saved(program, going, 10)
+    done = program.run(*FINISH)
+    assert done.code == 3, done.err
+    assert {line["error"]["code"] for line in results(folder / OUTPUT) if line["error"]} == {"not_run"}
+
+
 def test_no_run(program: Program, folder: Path) -> None:
     """2 for a file that is not there, 6 for one that no run made."""
     assert program.run(*FINISH).code == 2
