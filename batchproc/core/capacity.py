@@ -94,6 +94,8 @@ class DualCapacity:
     @property
     def counts_tokens(self) -> bool:
         """Whether any known limit is one of tokens."""
+        if self.parts[1].tracker is not None:
+            return True
         return any(part.tracker is not None and part.what != REQUESTS for part in self.parts)
 
     def charged_before(self, requests: int, tokens: int, ago_s: float, now: float) -> None:
@@ -124,7 +126,7 @@ class DualCapacity:
 
     def take(self, demand: Demand, now: float) -> Stamps:
         """Charge every tracker; keep what this returns until the answer comes."""
-        return tuple(p.tracker.take(p.amount(demand), now) if p.tracker is not None else None for p in self.parts)
+        return tuple([p.tracker.take(p.amount(demand), now) if p.tracker is not None else None for p in self.parts])
 
     def returned(self, stamps: Stamps) -> None:
         """The request of these stamps is not under way any more, however it ended."""

@@ -38,16 +38,19 @@ class Bucket:
     def delay_s(self, amount: float, now: float) -> float:
         """Seconds until `amount` may be taken; 0 if now."""
         passed = now - self._at
-        had = self._level + self.rate * max(0.0, passed)  # also above full: the margin comes on top
-        lack = min(amount, self.capacity) + self.margin_s * self.rate - had
+        had = self._level + self.rate * passed if passed > 0 else self._level  # also above full: the margin is on top
+        lack = (amount if amount < self.capacity else self.capacity) + self.margin_s * self.rate - had
         return lack / self.rate if lack > 1e-9 else 0.0
 
     def take(self, amount: float, now: float) -> None:
         """Charge `amount`."""
-        level = self.level(now)
+        level, passed = self._level, now - self._at
+        if passed > 0:
+            level += self.rate * passed
+            self._at = now
         if level >= self.capacity:
-            self.full_at = now
-        self.set(level - amount, now)
+            self.full_at, level = now, self.capacity
+        self._level = min(level - amount, self.capacity)
 
     def set(self, level: float, now: float) -> None:
         """The level is known to be this."""

@@ -81,12 +81,13 @@ class LearntOutput:
     length of an uncut one. One for each model. No clock, no randomness.
     """
 
-    __slots__ = ("_answers", "_mean", "_variance")
+    __slots__ = ("_answers", "_mean", "_reserve", "_variance")
 
     def __init__(self) -> None:
         self._answers = 0
         self._mean = 0.0
         self._variance = 0.0
+        self._reserve = COLD_RESERVE
 
     def observe(self, output_tokens: int) -> None:
         """Learn from one answer. Zero or less teaches nothing: it is how a missing usage reads."""
@@ -97,9 +98,10 @@ class LearntOutput:
         off = min(output_tokens, MOST) - self._mean
         self._mean += share * off
         self._variance = (1 - share) * (self._variance + share * off * off)
+        # The rounding takes the dust of floating point away: 40 answers of 10 tokens are 10, not 11.
+        learnt = math.ceil(round(self._mean + MARGIN * math.sqrt(self._variance), 6))
+        self._reserve = min(MOST, learnt if self._answers >= COLD_ANSWERS else max(COLD_RESERVE, learnt))
 
     def reserve(self) -> int:
         """Tokens to set aside for the output of the next request, at least 1."""
-        # The rounding takes the dust of floating point away: 40 answers of 10 tokens are 10, not 11.
-        learnt = math.ceil(round(self._mean + MARGIN * math.sqrt(self._variance), 6))
-        return min(MOST, learnt if self._answers >= COLD_ANSWERS else max(COLD_RESERVE, learnt))
+        return self._reserve

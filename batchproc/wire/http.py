@@ -114,14 +114,14 @@ class HttpTransport:
                 answer = await read_body(response.content, response.headers)
                 if answer is None:
                     response.close()
-                return self._reply(response.status, response.headers, answer)
+                headers = {name.lower(): value for name, value in response.headers.items()}
+                return self._reply(response.status, headers, answer)
         finally:
             deadlines.end(deadline)
 
-    def _reply(self, status: int, said: Mapping[str, str], answer: bytes | None) -> Reply:
+    def _reply(self, status: int, headers: dict[str, str], answer: bytes | None) -> Reply:
         if answer is None:
             return _trouble(Trouble.TOO_LARGE, f"the answer is larger than {MOST_BODY >> 20} MiB")
-        headers = {k.lower(): v for k, v in said.items()}
         if self._secrets:
             headers = self._masked(headers)
             for secret in self._secrets:

@@ -2,8 +2,8 @@
 
 `ClientSession.post` builds a request, a writer, a task that writes, and a response, and takes a connection out of the
 pool and puts it back, for each call: two thirds of what a request costs. Here the head is written once for each URL,
-head and body go out in one piece, and connections are kept beside the pool. Who connects (names, TLS, time-outs) and
-who parses is aiohttp, as ever.
+head and body go out in one piece, and connections are kept beside the pool. Who connects (names, TLS, time-outs) is
+aiohttp, and so is who parses, but for the plainest answers (`plain.py`).
 
 Not for all: `route` gives None for what should go the ordinary way.
 """
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import aiohttp
 from aiohttp.http import HttpProcessingError
@@ -22,11 +21,25 @@ from yarl import URL
 
 from batchproc.wire.body import read_body
 from batchproc.wire.deadline import BEAT_S, SLEPT_S
+from batchproc.wire.plain import Ear
 
 MOST_BODY = 64 << 10  # bytes; the socket takes so much at once
 _KEPT_S = 30.0
 _ORDINARY = aiohttp.ClientSession._request  # whoever puts his own there (tracers, test doubles) wants to see requests
 _OURS = ("content-length", "transfer-encoding", "content-encoding", "connection", "expect")
+
+Said: TypeAlias = tuple[int, dict[str, str], bytes | None]  # status, headers (lower-case names), body (None: too large)
+
+
+class Line:
+    """A connection, and who listens to it."""
+
+    __slots__ = ("connection", "ear", "since")
+
+    def __init__(self, connection: Any, ear: Ear) -> None:
+        self.connection = connection
+        self.ear = ear
+        self.since = 0.0  # when its last answer was in
 
 
 class Route:
@@ -34,7 +47,7 @@ class Route:
 
     __slots__ = ("head", "idle", "request")
 
-    def __init__(self, request: aiohttp.ClientRequest, head: bytes, idle: deque[tuple[Any, float]]) -> None:
+    def __init__(self, request: aiohttp.ClientRequest, head: bytes, idle: deque[Line]) -> None:
         self.request = request
         self.head = head
         self.idle = idle  # shared by the URLs of a server
@@ -52,9 +65,9 @@ class Connections:
         self._connector = cast(aiohttp.BaseConnector, session.connector)
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=min(30.0, timeout_s))
         self._most_line = most_line
-        self._idle: dict[tuple[Any, ...], deque[tuple[Any, float]]] = {}
+        self._idle: dict[tuple[Any, ...], deque[Line]] = {}
         self._loop = asyncio.get_running_loop()
-        self._under_way: dict[Any, float] = {}  # connection → until when, the oldest first: one timer does for all
+        self._under_way: dict[Line, float] = {}  # line → until when, the oldest first: one timer does for all
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = 0.0
 
@@ -79,26 +92,25 @@ class Connections:
         except (TypeError, AttributeError):  # another aiohttp than is known here
             return None
 
-    async def ask(self, route: Route, body: bytes) -> tuple[int, Mapping[str, str], bytes | None]:
-        """Send a body and read the answer: status, headers, and body (None: it is over the cap).
+    async def ask(self, route: Route, body: bytes) -> Said:
+        """Send a body and read the answer.
 
         Raises what aiohttp raises, and TimeoutError.
         """
         until = self._loop.time() + self._timeout_s
-        connection = self._kept(route) or await self._connect(route, until)
-        self._under_way[connection] = until
+        line = self._kept(route) or await self._connect(route, until)
+        self._under_way[line] = until
         if self._timer is None:
             self._look_again(until)
         try:
-            connection.transport.write(b"%b%d\r\n\r\n%b" % (route.head, len(body), body))
-            while True:
-                message, payload = await connection.protocol.read()
-                if message.code >= 200 or message.code == 101:
-                    break
-            answer = await read_body(payload, message.headers)
+            line.ear.waiter = waiter = self._loop.create_future()
+            line.connection.transport.write(b"%b%d\r\n\r\n%b" % (route.head, len(body), body))
+            said = await waiter
+            parsed = said is None
+            answer: Said = said if said is not None else await _read(line.connection)
         except BaseException as e:
-            connection.close()
-            if connection not in self._under_way:
+            line.connection.close()
+            if line not in self._under_way:
                 raise TimeoutError from e
             if isinstance(e, HttpProcessingError):
                 info = route.request.request_info
@@ -107,13 +119,13 @@ class Connections:
                 raise aiohttp.ServerDisconnectedError from e
             raise
         finally:
-            self._under_way.pop(connection, None)
-        protocol = connection.protocol
-        if answer is None or protocol is None or protocol.should_close or connection.closed:
-            connection.close()
+            self._under_way.pop(line, None)
+        if answer[2] is None or (parsed and not _open(line.connection)):
+            line.connection.close()
         else:
-            route.idle.append((connection, self._loop.time()))
-        return message.code, message.headers, answer
+            line.since = self._loop.time()
+            route.idle.append(line)
+        return answer
 
     def _look(self) -> None:
         """End what has been under way for too long; those that began first come first."""
@@ -121,30 +133,31 @@ class Connections:
         now = self._loop.time()
         slept = now - self._looks_at
         if slept > SLEPT_S:  # the process was stopped: nobody was late
-            for connection in self._under_way:
-                self._under_way[connection] += slept
-        for connection, until in list(self._under_way.items()):
+            for line in self._under_way:
+                self._under_way[line] += slept
+        for line, until in list(self._under_way.items()):
             if until > now:
                 self._look_again(until)
                 return
-            del self._under_way[connection]
-            if connection.transport is not None:
-                connection.transport.abort()
+            del self._under_way[line]
+            if line.connection.transport is not None:
+                line.connection.transport.abort()
 
     def _look_again(self, until: float) -> None:
         self._looks_at = min(until, self._loop.time() + BEAT_S)
         self._timer = self._loop.call_at(self._looks_at, self._look)
 
-    def _kept(self, route: Route) -> Any:
+    def _kept(self, route: Route) -> Line | None:
         now = self._loop.time()
         while route.idle:
-            connection, since = route.idle.popleft()
-            if not connection.closed and not connection.protocol.should_close and now - since < _KEPT_S:
-                return connection
+            line = route.idle.popleft()
+            connection = line.connection
+            if now - line.since < _KEPT_S and _open(connection):
+                return line
             connection.close()
         return None
 
-    async def _connect(self, route: Route, until: float) -> Any:
+    async def _connect(self, route: Route, until: float) -> Line:
         async with asyncio.timeout_at(until):
             try:
                 connection = await self._connector.connect(route.request, [], self._timeout)
@@ -156,13 +169,31 @@ class Connections:
             raise aiohttp.ServerDisconnectedError
         most = self._most_line
         protocol.set_response_params(read_until_eof=True, max_line_size=most, max_field_size=most)
-        return connection
+        ear = Ear(protocol)
+        protocol.transport.set_protocol(ear)
+        return Line(connection, ear)
 
     def close(self) -> None:
         """Close what is kept."""
         if self._timer is not None:
             self._timer.cancel()
         for idle in self._idle.values():
-            for connection, _ in idle:
-                connection.close()
+            for line in idle:
+                line.connection.close()
         self._idle.clear()
+
+
+def _open(connection: Any) -> bool:
+    """Whether a connection can be used again."""
+    protocol = connection.protocol
+    return not (protocol is None or protocol.should_close or connection.closed)
+
+
+async def _read(connection: Any) -> Said:
+    """An answer that aiohttp parses."""
+    while True:
+        message, payload = await connection.protocol.read()
+        if message.code >= 200 or message.code == 101:
+            break
+    body = await read_body(payload, message.headers)
+    return message.code, {name.lower(): value for name, value in message.headers.items()}, body
