@@ -84,9 +84,7 @@ async def _feed(feed: Feed, pool: Pool, errors: list[BatchprocError]) -> None:
     try:
         await feed.run()
     except (BatchprocError, OSError) as e:
-        error = (
-            e if isinstance(e, BatchprocError) else UsageError(f"the input cannot be read on: {e.strerror or e}", _MEND)
-        )
+        error = e if isinstance(e, BatchprocError) else _unreadable(e)
         if isinstance(error, UsageError) and feed.line:
             error = UsageError(f"{error.message} (after line {feed.line:,}, job {feed.read - 1:,})", error.hint)
         errors.append(error)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from damage import LOST, TORN, durable_output, hit, saved_in
-from program import Program, Running
+from program import Program, Running, busy
 from servers import Simulator
 from workload import Workload
 
@@ -20,7 +20,7 @@ from batchproc.simulator.answers import digest_of
 from batchproc.simulator.faults import uniform
 from batchproc.simulator.latency import parse_latency
 
-LATE_S = 1.05  # an answer is saved 0.05 s after it came; the rest is what a loaded machine may add
+LATE_S = 1.05  # an answer is saved 0.05 s after it came; the rest is what the machine may add, more on a busy one
 LATENCIES = ("0-0.02", "0.01-0.25", "0.05-0.6")
 FAULTS = ((), ("slow=2%", "500=3%", "reset=2%", "cut=2%"), ("any=8%",), ("429=10%", "503=5%", "empty=2%"))
 CONCURRENCIES = ("auto", "1", "4", "16", "60", "200")
@@ -118,12 +118,12 @@ class History:
         running = self._start(marker)
         signum = rng.choices([signal.SIGKILL, signal.SIGINT, signal.SIGTERM], [8, 1, 1])[0]
         if rng.random() < 0.5:
-            time.sleep(rng.uniform(0.3, 1.8))
+            time.sleep(rng.uniform(0.05, 1.5))
         else:
             self._until_grown(running, rng.choice([1, 2000, 20_000, 100_000]))
         running.kill(signum) if running.child.poll() is None else None
         at = time.time()
-        ended = running.wait(60)
+        ended = running.wait()
         self._check_said(ended.err)
         if ended.code in (0, 3):
             return False
@@ -140,7 +140,7 @@ class History:
 
     def _until_grown(self, running: Running, by: int) -> None:
         before = sum(map(len, self._files()))
-        end = time.monotonic() + 3
+        end = time.monotonic() + 3 * busy()
         while time.monotonic() < end and running.child.poll() is None:
             if sum(p.stat().st_size for p in (self.output, self.checkpoint) if p.exists()) >= before + by:
                 return
@@ -228,7 +228,9 @@ class History:
                     self.told.in_flight += 1
                     lost_s = stop.at - self._arrived(entry)
                     self.told.oldest_lost_s = max(self.told.oldest_lost_s, lost_s)
-                    assert lost_s < LATE_S, f"job {index[entry['sha']]} was answered {lost_s:.2f} s before the kill"
+                    assert lost_s < LATE_S * busy(), (
+                        f"job {index[entry['sha']]} was answered {lost_s:.2f} s before the kill"
+                    )
         asked = Counter(entry["sha"] for marker in markers for entry in real[marker])
         self.told.repeats = sum(asked.values()) - len(asked)
         assert self.told.repeats <= self.told.in_flight + self.told.damaged, "more repeats than were in flight"

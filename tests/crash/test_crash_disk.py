@@ -6,16 +6,16 @@ import errno
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bent import command
 from damage import durable_output, saved_in
-from program import Finished, Program, chats, environment, results, wait_until
+from program import PATIENCE_S, Finished, Program, chats, environment, results, wait_until
 from servers import Simulator
 
 from batchproc.errors import UsageError
@@ -25,6 +25,7 @@ from batchproc.store.lines import read_lines
 JOBS = 60
 IN_FLIGHT = 8
 LATENCY_S = 0.2
+SLOW_S = 3.0
 
 
 class Place:
@@ -39,9 +40,9 @@ class Place:
         self.output, self.checkpoint = self.folder / "out.jsonl", self.folder / "out.jsonl.ckpt"
         self.jobs = chats(self.folder / "jobs.jsonl", JOBS)
 
-    def words(self, marker: str) -> list[str]:
+    def words(self, marker: str, in_flight: int = IN_FLIGHT) -> list[str]:
         """A run's command line."""
-        options = ["--concurrency", str(IN_FLIGHT), "--header", f"x-marker={marker}", "--progress", "plain"]
+        options = ["--concurrency", str(in_flight), "--header", f"x-marker={marker}", "--progress", "plain"]
         return ["run", "jobs.jsonl", "-o", "out.jsonl", "--base-url", self.server.url, *options]
 
     def start(self, *faults: dict[str, Any]) -> subprocess.Popen[str]:
@@ -59,7 +60,7 @@ class Place:
     def bent(self, *faults: dict[str, Any]) -> Finished:
         """Run on a disk with these faults, to its end."""
         child = self.start(*faults)
-        _, err = child.communicate(timeout=60)
+        _, err = child.communicate(timeout=PATIENCE_S)
         return Finished(child.returncode, "", err)
 
     def saved(self) -> set[int]:
@@ -101,7 +102,7 @@ def test_the_output_takes_nothing(place: Place, code: int, room: int) -> None:
     check_said(done, "out.jsonl", os.strerror(code))
     saved = place.saved()
     assert len(saved) == len(place.server.ledger("1")), "an answer that was paid for is gone"
-    assert len(saved) <= 4 * IN_FLIGHT, "it went on sending"
+    assert len(saved) < JOBS, "it went on sending"
     assert "could not be saved" not in done.err
     place.ends(saved)
 
@@ -193,11 +194,11 @@ def test_both_fail_to_sync(place: Place) -> None:
 
 
 def test_a_slow_fsync(place: Place) -> None:
-    """An fsync of two seconds holds nothing up: the run ends well, in about the time of its requests."""
-    began = time.monotonic()
-    done = place.bent({"call": "fsync", "file": "out.jsonl", "slow_s": 2.0})
+    """An fsync of seconds holds nothing up: the run ends well, and requests went out all the time."""
+    done = place.bent({"call": "fsync", "file": "out.jsonl", "slow_s": SLOW_S})
     assert done.code == 0, done.err
-    assert time.monotonic() - began < JOBS / IN_FLIGHT * LATENCY_S + 12
+    sent = [entry["time"] for entry in place.server.ledger()]
+    assert max(b - a for a, b in pairwise(sent)) < SLOW_S, "nothing was sent during an fsync"
     assert place.saved() == set(range(JOBS))
 
 
@@ -208,7 +209,7 @@ def _when_begun(place: Place, change: Any) -> None:
 
 def test_the_output_is_removed(place: Place) -> None:
     """Somebody removes the output of a run: it stops, puts the file back, and loses nothing."""
-    running = place.program.start(*place.words("1"))
+    running = place.program.start(*place.words("1", in_flight=2))
     _when_begun(place, place.output.unlink)
     done = running.wait()
     check_said(done, "out.jsonl", "removed")
@@ -223,7 +224,7 @@ def test_the_folder_is_removed(tmp_path: Path) -> None:
     try:
         inner = place.folder / "inner"
         inner.mkdir()
-        words = place.words("1")
+        words = place.words("1", in_flight=2)
         words[words.index("out.jsonl")] = "inner/out.jsonl"
         running = place.program.start(*words)
         wait_until("the first lines", lambda: (inner / "out.jsonl").exists() and (inner / "out.jsonl").stat().st_size)
@@ -241,7 +242,7 @@ def test_the_folder_is_removed(tmp_path: Path) -> None:
 
 def test_the_input_is_deleted(place: Place) -> None:
     """Who has it open reads on."""
-    running = place.program.start(*place.words("1"))
+    running = place.program.start(*place.words("1", in_flight=2))
     _when_begun(place, place.jobs.unlink)
     assert running.wait().code == 0
     assert place.saved() == set(range(JOBS))

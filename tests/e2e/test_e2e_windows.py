@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from program import WINDOW_JOBS, Program, Running, chat, chats, check_chats, write_jobs
+from program import WINDOW_JOBS, Program, Running, chat, chats, check_chats, noted, wait_until, write_jobs
 from servers import Simulator
 
 
@@ -25,7 +25,7 @@ def busiest_minute(times: Iterable[float]) -> int:
 def test_every_window(window_runs: dict[str, tuple[Running, Simulator, Path]]) -> None:
     """300 jobs at 600 RPM finish on each of the four kinds of window, with few refusals."""
     for kind, (run, server, output) in window_runs.items():
-        done = run.wait(150)
+        done = run.wait()
         assert done.code == 0, done.err
         check_chats(output, WINDOW_JOBS)
         statuses = Counter(entry["status"] for entry in server.ledger())
@@ -41,30 +41,29 @@ def test_a_resume_remembers_the_minute(
     program: Program, folder: Path, simulator: Callable[..., Simulator], kill: bool
 ) -> None:
     """What an earlier run sent within the minute counts: both together send what one run may, and no more."""
-    server = simulator(rpm=100, window="sliding", headers=False, latency="0.02")
+    server = simulator(rpm=100, window="sliding", headers=False, latency="1" if kill else "0.02")
     chats(folder / "jobs.jsonl", 150)
-    command = ("run", "jobs.jsonl", "--base-url", server.url, "--rpm", "100", "--burst", "60", "--concurrency", "10")
-    if kill:
-        first = program.start(*command)
-        server.received(60)
+    command = ("run", "jobs.jsonl", "--base-url", server.url, "--rpm", "100", "--burst", "60", "--concurrency", "60")
+    if kill:  # what it sends is in the checkpoint a few hundredths of a second later, here before the answers come
+        first = program.start(*command, "--limit", "60")
+        wait_until("60 requests noted", lambda: noted(folder / "jobs.results.jsonl.ckpt") == 60)
         first.kill()
         first.wait()
     else:
         assert program.run(*command, "--limit", "60").code == 0
     server.at_rest()
     sent = len(server.ledger())
-    assert 60 <= sent <= 100
+    assert sent == 60
     second = program.run(*command, "--stop-after", "4s", "--json")
     assert second.code == 5, second.err
     entries = server.ledger()
-    assert len(entries) > sent or sent > 95
+    assert len(entries) > sent
     refused = [entry for entry in entries if entry["status"] == 429]
     peak = busiest_minute(entry["time"] for entry in entries)
     print(f"first {sent}, then {len(entries) - sent}: {peak} in the busiest minute, {len(refused)} × 429")
     refilled = (entries[-1]["time"] - entries[0]["time"]) * 100 / 60
-    at_the_kill = sum(entry["time"] > entries[sent - 1]["time"] - 0.1 for entry in entries[:sent]) if kill else 0
-    assert peak <= 100 + refilled + 1 + at_the_kill
-    assert len(refused) <= refilled + 1 + at_the_kill
+    assert peak <= 100 + refilled + 1
+    assert len(refused) <= refilled + 1
     assert second.summary()["failed"] == 0
 
 

@@ -108,7 +108,7 @@ ERRORS = st.dictionaries(
 )
 
 
-@many
+@settings(many, max_examples=40)  # three shapes for each provider, each
 @given(ERRORS, st.sampled_from([200, 400, 402, 403, 404, 429, 500, 529]))
 def test_no_shape_of_an_error_makes_it_raise(error, status):
     """A fault of any shape has a kind, a message and a wait that makes sense."""

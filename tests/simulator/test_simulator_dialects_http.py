@@ -49,7 +49,7 @@ async def test_a_dialect_over_http(dialect: str) -> None:
     # Six a minute are one in ten seconds where those are counted; a day's one is shown by Groq.
     limits = {"rpm": 6, "rpd": 1} if dialect == "groq" else {"rpm": 6 if dialect in ("azure", "mistral") else 1}
     settings = SimulatorSettings(dialect=dialect, port=0, latency="0", key="made-up", tpm=10**6, **limits)  # type: ignore[arg-type]
-    timeout = aiohttp.ClientTimeout(total=10)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with Server(settings) as server, aiohttp.ClientSession(timeout=timeout) as session:
 
         async def post(sent: dict[str, str]) -> tuple[int, Any, Any]:
@@ -72,7 +72,7 @@ async def test_a_dialect_over_http(dialect: str) -> None:
 async def test_a_queue_over_http() -> None:
     """With one slot, answers come one after the other in the order of their requests; the fourth finds no place."""
     settings = SimulatorSettings(dialect="ollama", port=0, latency="0.4", queue=2)
-    timeout = aiohttp.ClientTimeout(total=10)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with Server(settings) as server, aiohttp.ClientSession(timeout=timeout) as session:
         ended: list[str] = []
 
@@ -86,7 +86,7 @@ async def test_a_queue_over_http() -> None:
             asked = []
             for k, name in enumerate("abcd"):
                 asked.append(tasks.create_task(post(name)))
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(60):
                     while server.stats.document()["requests"] <= k:  # noqa: ASYNC110 - counters raise no event
                         await asyncio.sleep(0)
         statuses = [task.result() for task in asked]

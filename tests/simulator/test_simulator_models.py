@@ -42,7 +42,7 @@ def test_they_reach_the_child_process() -> None:
         body = json.dumps({"model": "slow", "messages": [{"role": "user", "content": "x"}], "max_tokens": 1}).encode()
         request = urllib.request.Request(f"{embedded.wait_url()}/chat/completions", body, {"Content-Type": JSON})
         for _ in range(2):
-            urllib.request.urlopen(request, timeout=10).close()
+            urllib.request.urlopen(request, timeout=60).close()
         with pytest.raises(urllib.error.HTTPError, match="429") as refused:
-            urllib.request.urlopen(request, timeout=10)
+            urllib.request.urlopen(request, timeout=60)
         refused.value.close()

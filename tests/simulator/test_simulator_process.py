@@ -26,7 +26,7 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and sessions
 
 def ask(url: str) -> bytes:
     request = urllib.request.Request(f"{url}/chat/completions", BODY, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
+    with urllib.request.urlopen(request, timeout=60) as response:
         answer: bytes = response.read()
     return answer
 
@@ -76,14 +76,14 @@ def test_the_embedded_provider_dies_with_its_parent(tmp_path: Path) -> None:
         url, pid = parent.stdout.readline().split()
         assert os.getsid(int(pid)) == int(pid)
         port = int(url.split(":")[2].removesuffix("/v1"))
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as held:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as held:
             ask(url)
             parent.kill()
             # The child's end closes its connections: this waits for it, without polling.
             assert held.recv(1) == b""
     assert len(ledger.read_text().splitlines()) == 1
     with pytest.raises(OSError, match=r"refused|Errno"):
-        socket.create_connection(("127.0.0.1", port), timeout=10)
+        socket.create_connection(("127.0.0.1", port), timeout=60)
 
 
 COMMAND = """
@@ -127,7 +127,7 @@ def test_the_command_in_another_dialect(dialect: str, base: str, named: str) -> 
         assert re.fullmatch(rf"http://127\.0\.0\.1:\d+{base}", url)
         assert command.stderr.readline().endswith(f"--base-url {url}{named}\n")
         stats = command.stderr.readline().split()[-1]
-        with urllib.request.urlopen(stats, timeout=10) as response:
+        with urllib.request.urlopen(stats, timeout=60) as response:
             assert json.load(response)["requests"] == 0
         command.send_signal(signal.SIGTERM)
         assert command.wait(10) == 0

@@ -29,7 +29,7 @@ def body(text: str = "hello", **fields: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def serving(**fields: Any) -> AsyncIterator[tuple[Server, aiohttp.ClientSession]]:
     settings = SimulatorSettings(port=0, **{"latency": "0", **fields})
-    timeout = aiohttp.ClientTimeout(total=10)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with Server(settings) as server, aiohttp.ClientSession(timeout=timeout) as session:
         yield server, session
 
@@ -183,8 +183,8 @@ async def test_faults_that_arrive_whole(kind: str, status: int, part: bytes) -> 
 
 
 BROKEN = [
-    ("reset", aiohttp.ClientOSError, 10.0),
-    ("cut", aiohttp.ClientPayloadError, 10.0),
+    ("reset", aiohttp.ClientOSError, 60.0),
+    ("cut", aiohttp.ClientPayloadError, 60.0),
     ("hang", TimeoutError, 0.1),
     ("drip", TimeoutError, 0.5),
 ]
@@ -220,7 +220,7 @@ async def test_too_many_at_once() -> None:
     """With one slot a second request in flight gets 503."""
     async with serving(slots=1, faults=("hang=1",)) as (server, session):
         hanging = asyncio.create_task(post(server, session))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while server.stats.in_flight == 0:  # noqa: ASYNC110 - counters raise no event
                 await asyncio.sleep(0.001)
             assert (await post(server, session))[0] == 503

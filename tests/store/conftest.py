@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     async def sync_inline(self: store_files.AppendFile) -> None:
         os.fsync(self.fd)
 
+    async def at_once(work: Any, *args: Any) -> Any:
+        await asyncio.sleep(0)  # others go on meanwhile, as beside a thread
+        return work(*args)
+
     monkeypatch.setattr(results, "GROUP_S", 0)
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
     monkeypatch.setattr(os, "fsync", lambda fd: None)
     monkeypatch.setattr(store_files.aiofiles, "open", open_inline)
     monkeypatch.setattr(store_files.AppendFile, "sync", sync_inline)

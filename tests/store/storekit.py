@@ -121,7 +121,7 @@ async def put_all(opened: OpenedStore, arrivals: Iterable[int], *, done: bool, s
     await running
 
 
-async def until(true: Callable[[], bool], most_s: float = 10.0) -> None:
+async def until(true: Callable[[], bool], most_s: float = 60.0) -> None:
     """Let everybody else work until something holds."""
     end = time.monotonic() + most_s
     while not true():

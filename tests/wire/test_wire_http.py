@@ -49,7 +49,7 @@ class Mocked(aiohttp.ClientResponse):
 
 async def test_through_aioresponses():
     """A mocked session sees the same call: one POST, this body, no redirects."""
-    transport = http.HttpTransport(url_for=lambda p, m: "http://api.test/v1" + p, headers=HEADERS, timeout_s=5)
+    transport = http.HttpTransport(url_for=lambda p, m: "http://api.test/v1" + p, headers=HEADERS, timeout_s=60)
     seen = []
 
     def callback(url, **kwargs):
@@ -103,7 +103,7 @@ KEY = ConnectionKey("api.test", 443, True, True, None, None, None)
 )
 async def test_every_exception_becomes_trouble(error, trouble, why):
     """Nothing that a network can do comes out as an exception, and the words can be encoded."""
-    transport = http.HttpTransport(url_for=lambda p, m: "https://api.test" + p, headers={}, timeout_s=5)
+    transport = http.HttpTransport(url_for=lambda p, m: "https://api.test" + p, headers={}, timeout_s=60)
     await transport.open()
     with aioresponses() as mocked:
         mocked.post("https://api.test/x", exception=error)
@@ -325,7 +325,7 @@ async def test_a_url_is_made_once_for_each_path_and_model(serve, monkeypatch):
         asked.append((path, model))
         return f"{server.url}/d/{model}{path}"
 
-    transport = http.HttpTransport(url_for=url_for, headers={}, timeout_s=5)
+    transport = http.HttpTransport(url_for=url_for, headers={}, timeout_s=60)
     await transport.open()
     for path, model in (("/x", "a"), ("/x", "b"), ("/x", "a"), ("/y", "a"), ("/y", "a")):
         assert (await transport.send(path, model, b"{}")).status == 200
