@@ -8,7 +8,7 @@ import click
 
 from batchproc.cli.run import go, run, settings_of
 
-_NOT_FOR_A_RETRY = {"jobs", "output", "fresh", "yes", "limit", "adopt", "print_config"}
+_NOT_FOR_A_RETRY = {"jobs", "output", "fresh", "yes", "limit", "adopt", "print_config", "shard"}
 
 _EPILOG = """\b
 Examples:
