@@ -184,7 +184,8 @@ def _remove(output: str) -> None:
             raise Locked(f"`{attempt.path}` is being written by another batchproc", "the parts are kept: stop it first")
     folder = folder_of(output)
     try:
-        for path in [*part_files(output), *(os.path.join(folder, name) for name in (MANIFEST, MERGED))]:
+        left = [name for name in os.listdir(folder) if name.startswith(MANIFEST + ".")]  # by a kill
+        for path in [*part_files(output), *(os.path.join(folder, name) for name in (*left, MANIFEST, MERGED))]:
             if os.path.exists(path):
                 os.unlink(path)
         if not os.listdir(folder):

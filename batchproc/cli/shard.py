@@ -85,11 +85,10 @@ class ShardRun(Run):
         settings = self._settings
         if summary.exit_code not in (0, 3) or summary.total is None or settings.shard is None:
             return summary  # unfinished, or a trial: the command that goes on is the right one
-        parts = folder_of_part(settings.output)
         return structs.replace(
             summary,
             verdict=f"shard {settings.shard}: {summary.verdict}",
-            next_command=f"{merge_of(parts)}   (when all {settings.shard.count} shards are done)",
+            next_command=merge_of(folder_of_part(settings.output)),  # names the shards that are not done, if some are
         )
 
     def _words(self, summary: Summary, ending: Ending) -> Summary:

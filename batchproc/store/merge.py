@@ -23,13 +23,25 @@ from batchproc.errors import FilesDoNotFit, InputChanged
 from batchproc.model import Position, RawLine, Result
 from batchproc.resultline import renumbered
 from batchproc.store.attempts import Attempt
-from batchproc.store.checkpoint import Header, Mark, Told, header_records, mark_record, result_record, told_record
+from batchproc.store.checkpoint import (
+    Header,
+    Mark,
+    Sent,
+    Told,
+    header_records,
+    mark_record,
+    result_record,
+    sent_record,
+    told_record,
+)
 from batchproc.store.files import disk_failed, sync_folder
 from batchproc.store.input import identity_of, open_input
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import read_lines
 from batchproc.store.parts import MERGED, Manifest, folder_of
-from batchproc.store.scan import read_marks
+from batchproc.store.reading import whole_lines
+from batchproc.store.scan import read_marks, sent_records
+from batchproc.store.sending import RecentlySent
 from batchproc.store.sources import Found, Source
 from batchproc.store.sums import LineSums
 from batchproc.store.totals import Totals
@@ -87,6 +99,7 @@ async def merge(
         now = time.time()
         ckpt.add(header_records(Header(manifest.identity)))
         ckpt.add(told_record(Told(now, "run", os.path.abspath(jobs), folder, command)))
+        ckpt.add(b"".join(map(sent_record, _sent_lately(attempts, now))))
         together = await _copied(manifest, jobs, attempts, out, ckpt, tick)
         _count_what_was_lost(together, attempts)
         out.end()
@@ -235,6 +248,18 @@ def _count(totals: Totals, r: Result, found: Found, together: Together) -> None:
     for again in found.again:
         together.paid_twice += 1
         totals.lose(again.model, again.usage.input_tokens, again.usage.output_tokens)
+
+
+def _sent_lately(attempts: dict[int, list[Attempt]], now: float) -> list[Sent]:
+    """What was sent within the last day still counts against the limits; requests that are noted twice count once."""
+    groups: set[tuple[float, str, int, int]] = set()
+    for attempt in (a for group in attempts.values() for a in group):
+        recent = RecentlySent()
+        for block in whole_lines(attempt.checkpoint):
+            for sent in sent_records(block):
+                recent.add(sent)
+        groups.update((s.at, s.model, s.requests, s.tokens) for s in recent.groups(now))
+    return [Sent(*group, jobs=[]) for group in sorted(groups)]
 
 
 def _count_what_was_lost(together: Together, attempts: dict[int, list[Attempt]]) -> None:
