@@ -9,6 +9,7 @@ its index, so it is the same after a resume, and a written line tells which inpu
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -136,6 +137,32 @@ def digest_in(line: bytes) -> bytes | None:
     """The digest of the input line that an output line answers, without reading the rest of it."""
     m = _PREFIX.match(line)
     return bytes.fromhex(m[1].decode()) if m else None
+
+
+_OPENING = re.compile(rb'\{"id": "[^"]*", "custom_id": ("(?:[^"\\]|\\.)*"), "index": (\d+), ')
+_REFUSED = re.compile(
+    rb'"response": null, "error": \{"code": "(?:invalid_json|invalid_job|not_run)", "message": "line (\d+): '
+)
+
+
+def renumbered(line: bytes, index: int, digest: bytes, input_line: int, custom_id: Callable[[], str]) -> bytes:
+    """A written line as it reads where its job has another index, and stands on another line of the input.
+
+    `custom_id` gives the job's name at its new index; it is asked only where the old one may be made of the old index.
+    What `refused` says of a physical line is mended; everything else stays byte for byte. Raises ValueError for what
+    batchproc did not write.
+    """
+    opening = _OPENING.match(line)
+    if opening is None:
+        raise ValueError("not an output line")
+    name, rest = opening[1], line[opening.end() :]
+    if name == b'"request-%s"' % opening[2]:
+        name = _encode(custom_id())
+    refusal = _REFUSED.match(rest)
+    if refusal is not None:
+        rest = b"%s%d%s" % (rest[: refusal.start(1)], input_line, rest[refusal.end(1) :])
+    head = b'{"id": "%s", "custom_id": %s, "index": %d, '
+    return head % (request_id(index, digest).encode(), name, index) + rest
 
 
 def read_line(line: bytes) -> Seen | None:

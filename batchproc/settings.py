@@ -36,6 +36,16 @@ def fitting(names: Iterable[str], model: str) -> list[str]:
     return sorted(found, key=lambda n: (not n.endswith("*"), len(n)))
 
 
+class Shard(Struct, frozen=True):
+    """One of `count` parts of a job file, counted from 0."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
 class RunSettings(Struct, frozen=True):
     """Everything `batchproc run` was asked for."""
 
@@ -66,6 +76,8 @@ class RunSettings(Struct, frozen=True):
     yes: bool = False
     break_lock: bool = False
     adopt: bool = False
+    shard: Shard | None = None
+    part: tuple[int, int] | None = None  # of a shard: the bytes of the job file that it answers, from and up to
     only: tuple[str, ...] = ()  # of a retry: codes of the failed lines to send again; empty: all
 
     def limits_for(self, model: str) -> Limits:

@@ -139,3 +139,41 @@ class Status(Struct, frozen=True):
     cost_usd: float | None = None  # of all answers; None where no price is known
     cost_lost_usd: float | None = None  # the most that attempts without an answer may have cost besides (budgets only)
     unpriced: tuple[str, ...] = ()  # models whose price is not known: not in `cost_usd`
+
+
+class ShardStatus(Struct, frozen=True):
+    """How far one shard of a run is."""
+
+    shard: int  # from 0
+    state: str  # running, unfinished, finished, or waiting: it has not begun
+    exit_code: int  # 0 done, 3 done with failures, 5 unfinished
+    answered: int
+    total: int | None  # once it is finished
+    total_estimate: int | None
+    failed: int
+    running: Holder | None
+    attempts: int  # copies of it that were started beside each other
+    output: str | None  # of the attempt that is farthest
+    command: str | None
+
+
+class ShardedStatus(Status, frozen=True):
+    """How far a run in shards is: the sum, then each; `checkpoint` is the folder of the parts."""
+
+    shards: tuple[ShardStatus, ...] = ()
+
+
+class Merged(Struct, frozen=True):
+    """What putting the shards of a run together has made."""
+
+    output: str
+    exit_code: int
+    verdict: str
+    shards: int
+    jobs: int  # lines of the output, and results that wait in its checkpoint
+    succeeded: int
+    failed: int
+    missing: int  # jobs that no shard has answered
+    paid_twice: int  # answers that two copies of a shard both got
+    removed: bool  # the parts
+    next_command: str | None

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from batchproc.cli.check import check
 from batchproc.cli.finish import finish
 from batchproc.cli.main import cli
+from batchproc.cli.merge import merge
 from batchproc.cli.report import report
 from batchproc.cli.retry import retry
 from batchproc.cli.run import default_output, run
@@ -18,7 +19,7 @@ from batchproc.cli.status import status
 from batchproc.forecast import BadLines, Forecast, ModelForecast, Part, Repeats, Spread
 from batchproc.providers.presets import PRESETS
 from batchproc.runreport import RunReport
-from batchproc.snapshot import Status
+from batchproc.snapshot import Merged, ShardedStatus, ShardStatus, Status
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,7 +82,7 @@ def test_the_two_commands_stand_alone_on_their_lines() -> None:
 
 def test_help_leads_with_the_purpose_and_examples() -> None:
     """Somebody who types --help sees what it is for and what to type."""
-    for command in (cli, run, check, simulate, status, report, finish, retry):
+    for command in (cli, run, check, simulate, status, report, finish, retry, merge):
         shown = CliRunner().invoke(command, ["--help"]).output
         assert shown.index("Usage:") == 0
     shown = CliRunner().invoke(cli, ["--help"]).output
@@ -103,7 +104,21 @@ def test_every_option_of_the_other_commands_is_in_the_readme() -> None:
 def test_a_retry_takes_the_options_of_a_run() -> None:
     """All but those that would be senseless."""
     names = {p.name for p in run.params} - {p.name for p in retry.params}
-    assert names <= {"output", "fresh", "yes", "limit", "adopt", "print_config"}
+    assert names <= {"output", "fresh", "yes", "limit", "adopt", "print_config", "shard"}
+
+
+def test_shards_are_in_the_readme() -> None:
+    """The options of `merge`, the keys of its document, and what `status` says of each shard."""
+    text = section("Many processes: `--shard`, `merge`")
+    shared = {"--json", "--quiet", "--no-color"}
+    assert {o for p in merge.params for o in p.opts if o.startswith("--")} - shared <= set(
+        re.findall(r"--[a-z][a-z-]*", text)
+    )
+    for record in (Merged, ShardStatus):
+        for key in record.__struct_fields__:
+            assert f"`{key}`" in text, key
+    assert {*ShardedStatus.__struct_fields__} - {*Status.__struct_fields__} == {"shards"}
+    assert "`shards`" in text
 
 
 def test_our_own_error_codes_are_in_the_readme() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchproc.model import NO_USAGE, Answer, BadJob, Fault, FaultKind, Job, Usage
-from batchproc.resultline import answered, digest_in, failed, read_line, refused, request_id, unsent
+from batchproc.resultline import answered, digest_in, failed, read_line, refused, renumbered, request_id, unsent
 from batchproc.usage import usage_in
 
 DIGEST = bytes(range(8))
@@ -168,3 +168,38 @@ def test_cached_tokens_are_read_where_the_apis_put_them() -> None:
         (b'{"prompt_tokens": 9, "prompt_tokens_details": null}', 0),
     ):
         assert usage_in(usage) == Usage(9, 0, cached)
+
+
+@given(TEXT, st.integers(0, 2**33), st.integers(0, 2**33), st.integers(1, 10**9), st.booleans(), TEXT)
+@example("request-7", 7, 9, 1, False, "")  # a name that somebody gave, or one made of the index: the job tells
+@example("request-7", 7, 9, 1, True, "line 9: line 9: ")
+@example('a", "index": 7, "x": "', 7, 9, 1, True, "x")
+def test_a_line_at_another_index_reads_as_if_it_had_been_written_there(name, index, new, line, made, message):
+    """Answers, failures, and lines that could not be sent, whose message names a physical line."""
+    there, here = (
+        Job(i, n, DIGEST, f"request-{i}" if made else name, "/x", "m", b"{}") for i, n in ((index, 9), (new, line))
+    )
+    bad_there, bad_here = (BadJob(j.index, j.line, DIGEST, j.custom_id, "invalid_json", message) for j in (there, here))
+    for before, after in (
+        (
+            answered(there, Answer(200, "r", b'{"index": 7}', NO_USAGE), 2),
+            answered(here, Answer(200, "r", b'{"index": 7}', NO_USAGE), 2),
+        ),
+        (
+            failed(there, fault(400, b"{}", f"line 9: {message}"), 1),
+            failed(here, fault(400, b"{}", f"line 9: {message}"), 1),
+        ),
+        (
+            unsent(there, "request_too_large", f"line 9: {message}"),
+            unsent(here, "request_too_large", f"line 9: {message}"),
+        ),
+        (refused(bad_there, 3), refused(bad_here, 3)),
+    ):
+        assert renumbered(before.line[:-1], new, DIGEST, line, lambda: here.custom_id) == after.line[:-1]
+
+
+def test_only_what_batchproc_wrote_is_renumbered():
+    """Anything else is said, not guessed at."""
+    for line in (b"", b"{}", b'{"id": "x", "custom_id": 3, "index": 1, "response": null}'):
+        with pytest.raises(ValueError, match="not an output line"):
+            renumbered(line, 1, DIGEST, 1, str)

@@ -83,7 +83,7 @@ class Run:
                 return finished_before(settings, store.store.totals, self._command, cost)
             if store.position.offset:
                 await opened.blocks.close()
-                opened = await open_input(settings.jobs, store.position.offset)
+                opened = await open_input(settings.jobs, store.position.offset, settings.part)
                 lines = _continued(opened, store)
             elif lines is None:
                 lines = read_lines(opened.blocks)
@@ -118,7 +118,7 @@ class Run:
     async def _begin(self, parser: Parser) -> tuple[Opened, AsyncIterator[list[RawLine]] | None, list[RawLine]]:
         """Open the input; where nothing was begun before, look at its first lines before anything is written."""
         settings = self._settings
-        opened = await open_input(settings.jobs)
+        opened = await open_input(settings.jobs, part=settings.part)
         begun = settings.output != "-" and (os.path.exists(settings.checkpoint) or has_lines(settings.output))
         if begun and not settings.fresh:
             return opened, None, []
@@ -130,7 +130,8 @@ class Run:
             first = (first + batch)[:FIRST]
             if len(first) == FIRST or any(isinstance(parser.parse(raw), Job) for raw in batch[:FIRST]):
                 break
-        look(first, parser)
+        if settings.part is None:  # else the head of the file was looked at when it was cut
+            look(first, parser)
         self._purse.first_look(first, parser, self._weigher)
         if settings.fresh:
             self._start_over()
@@ -162,7 +163,7 @@ class Run:
         await warm_up(weigher, parser, first, settings.provider)
         base_url = await asyncio.to_thread(self._base_url)
         tell = self._progress.event
-        shelf = functools.partial(Shelf, opened.fd)
+        shelf = functools.partial(Shelf, opened.fd, opened.start)
         budget = self._purse.budget(store.store, before=store.before, killed=store.killed)
         parts = build(
             settings,

@@ -25,6 +25,7 @@ from batchproc.store.input import check_input
 from batchproc.store.jobs import JobParser
 from batchproc.store.lock import OutputLock
 from batchproc.store.mending import set_aside
+from batchproc.store.parts import refuse_parts
 from batchproc.store.recover import has_lines
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import progress_for
@@ -118,6 +119,8 @@ def is_terminal(stream: object) -> bool:
 
 def _check_files(settings: RunSettings) -> None:
     check_input(settings.jobs)
+    if settings.part is None and settings.output != "-":
+        refuse_parts(settings.output)
     if settings.adopt and settings.fresh:
         raise UsageError(
             "`--adopt` and `--fresh` contradict each other",

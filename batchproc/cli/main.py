@@ -20,6 +20,7 @@ _COMMANDS = {
     "report": "batchproc.cli.report",
     "retry": "batchproc.cli.retry",
     "finish": "batchproc.cli.finish",
+    "merge": "batchproc.cli.merge",
     "simulate": "batchproc.cli.simulate",
     "completion": "batchproc.cli.completion",
 }
@@ -34,6 +35,7 @@ _SAY = {
     "retry": "Send the failed lines of OUTPUT again; lines with an answer stay byte for byte.",
     "finish": "Close the run that writes OUTPUT: every job without a result becomes a failed line with the code "
     "`not_run`.",
+    "merge": "Put the shards of a run together: OUTPUT is then what one process would have written.",
     "simulate": "Serve a simulated provider on loopback until interrupted.",
     "completion": "Print the script by which a shell completes commands, options and file names.",
 }

@@ -20,6 +20,8 @@ _MOST = 10**15
 _MOST_S = 10 * 365 * 86_400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(ms|s|m|min|h|d|)")
 _DOLLARS = re.compile(r"\d{1,15}(?:\.\d{1,12})?|\.\d{1,12}")
+_SHARD = re.compile(r"(\d{1,7})\s*/\s*(\d{1,7})")
+_MOST_SHARDS = 100_000
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -134,8 +136,27 @@ class File(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic 
         return [CompletionItem(incomplete, type="file")]
 
 
+class ShardOf(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
+    """Which of how many parts, from 0: `0/8` to `7/8`."""
+
+    name = "I/N"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The two numbers as they are typed."""
+        m = _SHARD.fullmatch(str(value).strip())
+        index, count = (int(m[1]), int(m[2])) if m else (0, 0)
+        if not 0 < count <= _MOST_SHARDS:
+            self.fail(f"`{value}` is not a shard such as `0/8`, the first of eight", param, ctx)
+        if index >= count:
+            self.fail(
+                f"`{value}`: shards are counted from 0, so the last of {count} is `{count - 1}/{count}`", param, ctx
+            )
+        return f"{index}/{count}"
+
+
 AMOUNT = Amount()
 FILE = File()
+SHARD = ShardOf()
 HEADER = Header()
 DURATION = Duration()
 WAIT = Duration(zero=True)

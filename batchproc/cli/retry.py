@@ -10,7 +10,7 @@ from batchproc.cli.helping import Helpful
 from batchproc.cli.params import FILE
 from batchproc.cli.run import go, run, settings_of
 
-_NOT_FOR_A_RETRY = {"jobs", "output", "fresh", "yes", "limit", "adopt", "print_config"}
+_NOT_FOR_A_RETRY = {"jobs", "output", "fresh", "yes", "limit", "adopt", "print_config", "shard"}
 
 _EPILOG = """\b
 Examples:

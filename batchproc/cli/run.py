@@ -11,10 +11,10 @@ import click
 
 from batchproc.building.connect import base_url_of, extra_headers, key_of, secrets_of
 from batchproc.cli.helping import Helpful
-from batchproc.cli.params import AMOUNT, DURATION, FILE, HEADER, SHARE, USD, WAIT, AutoOr
+from batchproc.cli.params import AMOUNT, DURATION, FILE, HEADER, SHARD, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.providers.presets import APIS, api_of, preset_of
-from batchproc.settings import Limits, RunSettings
+from batchproc.settings import Limits, RunSettings, Shard
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -121,6 +121,7 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
 @option("--yes", "-y", is_flag=True, help="Do not ask before starting over.")
 @option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
 @option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
+@option("--shard", type=SHARD, metavar="I/N", help="Only part I of N, from 0; `batchproc merge` puts them together.")
 @option(
     "--progress",
     type=click.Choice(["auto", "bar", "plain", "json", "none"]),
@@ -147,7 +148,14 @@ def run(**options: Any) -> int:
     from batchproc.store.input import check_input
 
     check_input(options["jobs"])
-    return go(settings_of(options), options)
+    settings = settings_of(options)
+    if settings.shard is None:
+        return go(settings, options)
+    from batchproc.cli.shard import ShardRun, run_shard, say_to
+
+    return run_shard(
+        settings, lambda part: go(part, options, make=ShardRun), say_to(options["quiet"], options["no_color"])
+    )
 
 
 def go(settings: RunSettings, options: dict[str, Any], **make: Any) -> int:
@@ -229,6 +237,7 @@ def settings_of(o: dict[str, Any]) -> RunSettings:
         yes=o["yes"],
         break_lock=o["break_lock"],
         adopt=o["adopt"],
+        shard=Shard(*map(int, o["shard"].split("/"))) if o["shard"] is not None else None,
     )
 
 

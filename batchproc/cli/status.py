@@ -47,6 +47,12 @@ def status(output: str, checkpoint: str | None, prices: str | None, as_json: boo
     from batchproc.ui.jsontext import json_line
     from batchproc.ui.status import status_text
 
+    if checkpoint is None and os.path.isdir(output + ".parts"):
+        from batchproc.cli.partlook import say_shards
+
+        code = say_shards(output, prices, as_json=as_json, no_color=no_color)
+        if code is not None:
+            return code
     checkpoint = checkpoint or output + ".ckpt"
     found = looked(output, checkpoint)
     base_url = found.identity.get("`--base-url`") or ""

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from batchproc.errors import UsageError
 from batchproc.store.lines import BLOCK, Blocks
+from batchproc.store.ranges import PartBlocks
 
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
@@ -39,13 +40,15 @@ class InputIdentity(Struct, frozen=True, gc=False):
 class Opened(Struct, frozen=True):
     """An open input. `identity` is None for what cannot be entered in the middle (pipe, compressed).
 
-    `size` is the bytes on disk where known, `fd` the descriptor for reading single lines again, or None.
+    `size` is the bytes on disk where known, `fd` the descriptor for reading single lines again, or None. `start` is the
+    byte at which what is read begins: offsets of lines are counted from there.
     """
 
     blocks: Blocks
     identity: InputIdentity | None
     size: int | None
     fd: int | None
+    start: int = 0
 
 
 def cannot_read(error: OSError) -> UsageError:
@@ -176,12 +179,20 @@ def identity_of(name: str) -> InputIdentity | None:
     return InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
 
 
-async def open_input(name: str, offset: int = 0) -> Opened:
-    """Open the job file, at byte `offset` where it is a plain file.
+def is_compressed(name: str) -> bool:
+    """Whether a file begins as gzip or zstd does. Raises OSError."""
+    with open(name, "rb") as f:
+        return _is_compressed(f.read(4))
+
+
+async def open_input(name: str, offset: int = 0, part: tuple[int, int] | None = None) -> Opened:
+    """Open the job file, at byte `offset` where it is a plain file; or a part of it, as if it were the whole.
 
     Raises UsageError where it cannot be opened.
     """
     check_input(name)
+    if part is not None:
+        return await _open_part(name, offset, *part)
     stdin = name == "-"
     if stdin and sys.stdin is None:
         raise UsageError("standard input is closed", "name a job file, or give the jobs through a pipe")
@@ -207,6 +218,17 @@ async def open_input(name: str, offset: int = 0) -> Opened:
     await file.seek(offset)
     identity = InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
     return Opened(_FileBlocks(file, st.st_size, offset), identity, st.st_size, file.fileno())
+
+
+async def _open_part(name: str, offset: int, start: int, stop: int) -> Opened:
+    try:
+        st = os.stat(name)
+        file = await aiofiles.open(name, "rb", buffering=0)
+    except OSError as e:
+        raise UsageError(f"`{name}` cannot be opened: {e.strerror}") from e
+    await file.seek(start + offset)
+    identity = InputIdentity(stop - start, st.st_mtime_ns, st.st_ino)
+    return Opened(PartBlocks(file, stop - start - offset), identity, stop - start, file.fileno(), start)
 
 
 def _open(name: str) -> IO[bytes]:

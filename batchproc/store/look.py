@@ -19,6 +19,7 @@ from batchproc.store.checkpoint import Mark
 from batchproc.store.count import count
 from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
+from batchproc.store.parts import MANIFEST, folder_of, merge_of
 from batchproc.store.recover import has_lines
 from batchproc.store.scan import Marks, read_marks
 from batchproc.store.totals import Totals
@@ -94,6 +95,8 @@ def told_by(output: str, checkpoint: str) -> Marks:
     if os.path.isdir(output):
         raise UsageError(f"`{output}` is a folder", "name the results file of a run")
     if not os.path.exists(output) and not os.path.exists(checkpoint):
+        if os.path.exists(os.path.join(folder_of(output), MANIFEST)):
+            raise UsageError(f"`{output}` is made in shards, and not merged yet", f"`{merge_of(output)}` first")
         raise UsageError(f"there is no file `{output}`", "name the results file of a run, as its last words do")
     try:
         marks = read_marks(checkpoint, sums=False) if has_lines(checkpoint) else Marks()

@@ -22,10 +22,11 @@ _AHEAD = 4096  # bytes read beyond a line's length: white space around it
 
 
 class Shelf:
-    """The lines of one lane. `fd` is the input where it is a plain file, else None."""
+    """The lines of one lane. `fd` is the input where it is a plain file, else None; offsets count from `start`."""
 
-    def __init__(self, fd: int | None) -> None:
+    def __init__(self, fd: int | None, start: int = 0) -> None:
         self._fd = fd
+        self._start = start
         self._length = 0
         self._written = self._read = 0  # places in the file, and of these read
         self._new: list[bytes] = []
@@ -83,7 +84,7 @@ class Shelf:
                 return b""
             self._lines.seek(offset)
             return self._lines.read(length)
-        data = os.pread(self._fd, length + _AHEAD, offset)
+        data = os.pread(self._fd, length + _AHEAD, self._start + offset)
         end = data.find(b"\n")
         data = (data if end < 0 else data[:end]).strip(b" \t\r\n\v\f")
         return data[3:].strip() if offset == 0 and data.startswith(b"\xef\xbb\xbf") else data

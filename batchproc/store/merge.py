@@ -1,0 +1,292 @@
+"""Put the parts of a run in shards together: one output in the order of the jobs, and a checkpoint beside it.
+
+    1  copy    OUTPUT.merging: each line with its index in the whole file; fsync
+    2  note    OUTPUT.ckpt.merging: header, mark, and results that wait for a missing one; fsync
+    3  rename  the checkpoint, then the output; fsync the folder
+    4  note    OUTPUT.parts/merged.json
+
+After that OUTPUT is what one process would have made: `status`, `retry` and `run` know no difference. A shard counts
+its jobs from 0: what an output line says of its index, of a name made of it, and of the physical line of the input, is
+mended here, while the input is read beside the parts. So every line is also compared with the line that it answers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct, field
+
+from batchproc.errors import FilesDoNotFit, InputChanged
+from batchproc.model import Position, RawLine, Result
+from batchproc.resultline import renumbered
+from batchproc.store.attempts import Attempt
+from batchproc.store.checkpoint import (
+    Header,
+    Mark,
+    Sent,
+    Told,
+    header_records,
+    mark_record,
+    result_record,
+    sent_record,
+    told_record,
+)
+from batchproc.store.files import disk_failed, sync_folder
+from batchproc.store.input import identity_of, open_input
+from batchproc.store.jobs import JobParser
+from batchproc.store.lines import read_lines
+from batchproc.store.parts import MERGED, Manifest, folder_of
+from batchproc.store.reading import whole_lines
+from batchproc.store.scan import read_marks, sent_records
+from batchproc.store.sending import RecentlySent
+from batchproc.store.sources import Found, Source
+from batchproc.store.sums import LineSums
+from batchproc.store.totals import Totals
+
+SUFFIX = ".merging"
+_GROUP = 1 << 20  # bytes written at a time
+_SUMMED_BYTES = 32 << 20  # checksums are noted for an output up to this size: no larger one is compared with them
+
+
+class Together(Struct):
+    """What came together. `written`, `waiting`: the totals of the lines of the output, and of results behind a missing
+    one.
+    """
+
+    written: Totals = field(default_factory=Totals)
+    waiting: Totals = field(default_factory=Totals)
+    missing: int = 0
+    paid_twice: int = 0
+    last: Position = Position(0, 1, 0)  # of the last line of the output
+
+    @property
+    def totals(self) -> Totals:
+        """Of all results."""
+        totals = self.written.copy()
+        totals.merge(self.waiting)
+        return totals
+
+
+async def merge(
+    output: str,
+    manifest: Manifest,
+    jobs: str,
+    attempts: dict[int, list[Attempt]],
+    *,
+    command: str,
+    folder: str,
+    tick: Callable[[], None] = lambda: None,
+) -> Together:
+    """Make the output from what the attempts have answered; the caller holds its lock, and has looked what there is.
+
+    `jobs` is the job file that was cut; `command` is what goes on with the run when typed in
+    `folder`, for `status`; `tick` is called now and
+    then. Raises InputChanged, FilesDoNotFit, UsageError, DiskFailed. What it has not put into place is removed.
+    """
+    size = os.path.getsize(jobs)
+    if size < manifest.size:
+        raise InputChanged(
+            f"the job file `{jobs}` had {manifest.size:,} bytes when it was cut into shards, and has {size:,}",
+            "name the one that was cut with `--jobs FILE`",
+        )
+    out, ckpt = _Growing(output + SUFFIX), _Growing(output + ".ckpt" + SUFFIX)
+    try:
+        out.begin()
+        ckpt.begin()
+        now = time.time()
+        ckpt.add(header_records(Header(manifest.identity)))
+        ckpt.add(told_record(Told(now, "run", os.path.abspath(jobs), folder, command)))
+        ckpt.add(b"".join(map(sent_record, _sent_lately(attempts, now))))
+        together = await _copied(manifest, jobs, attempts, out, ckpt, tick)
+        _count_what_was_lost(together, attempts)
+        out.end()
+        done = not together.missing and size == manifest.size
+        ckpt.add(mark_record(_mark(together, out, jobs, done)))
+        ckpt.add(told_record(Told(now, "merged", lines=out.lines)))
+        ckpt.add(told_record(Told(now, "stop", why="merged from shards", code=_code(together, done))))
+        ckpt.end()
+        os.replace(ckpt.path, output + ".ckpt")
+        os.replace(out.path, output)
+    except OSError as e:
+        disk_failed("writing", out.path, e)
+    finally:
+        out.remove()
+        ckpt.remove()
+    sync_folder(output)
+    note_merged(output)
+    return together
+
+
+def note_merged(output: str) -> None:
+    """Note among the parts that they were put together. Raises DiskFailed."""
+    path = os.path.join(folder_of(output), MERGED)
+    try:
+        with open(path, "wb") as f:
+            f.write(msgspec.json.encode({"at": time.time()}) + b"\n")
+            os.fsync(f.fileno())
+    except OSError as e:
+        disk_failed("writing", path, e)
+    sync_folder(path)
+
+
+def merged_here(output: str) -> bool:
+    """Whether the checkpoint says that the output was put together from shards. Raises OSError."""
+    path = output + ".ckpt"
+    return os.path.exists(path) and "merged" in read_marks(path, sums=False).told
+
+
+class _Growing:
+    """A file that is written in groups."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.size = self.lines = 0
+        self.sums = LineSums()
+        self._fd = -1
+        self._group: list[bytes] = []
+        self._held = 0
+
+    def begin(self) -> None:
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+
+    def add(self, line: bytes) -> None:
+        self._group.append(line)
+        self._held += len(line)
+        if self._held >= _GROUP:
+            self._write()
+
+    def end(self) -> None:
+        """Write what is left, and make it durable."""
+        self._write()
+        os.fsync(self._fd)
+
+    def remove(self) -> None:
+        """Close it; remove it where it still has its own name."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            try:
+                os.unlink(self.path)
+            except OSError:
+                pass
+
+    def _write(self) -> None:
+        group, self._group, self._held = self._group, [], 0
+        if self.size <= _SUMMED_BYTES:
+            self.sums.add(group)
+        self.lines += len(group)
+        view = memoryview(b"".join(group))
+        self.size += len(view)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+
+async def _copied(
+    manifest: Manifest,
+    jobs: str,
+    attempts: dict[int, list[Attempt]],
+    out: _Growing,
+    ckpt: _Growing,
+    tick: Callable[[], None],
+) -> Together:
+    """Read the input beside the parts, and copy what answers it."""
+    together = Together()
+    parser = JobParser(endpoint=None, model=None, strip_v1=True)
+    opened = await open_input(jobs, part=(0, manifest.size))
+    shard, base = -1, 0
+    source = Source([])
+    try:
+        async for batch in read_lines(opened.blocks):
+            for raw in batch:
+                if shard < 0 or raw.offset >= manifest.cuts[shard + 1]:
+                    shard, base = _shard_at(manifest, raw.offset, shard), raw.index
+                    source.close()
+                    source = Source(attempts.get(shard, []))
+                found = source.take(raw.index - base, raw)
+                if found is None:
+                    together.missing += 1
+                    continue
+                result = _result(raw, found, parser)
+                if together.missing:
+                    ckpt.add(result_record(result))
+                    _count(together.waiting, result, found, together)
+                else:
+                    out.add(result.line)
+                    together.last = Position(raw.index, raw.line, raw.offset)
+                    _count(together.written, result, found, together)
+            tick()
+    finally:
+        source.close()
+        await opened.blocks.close()
+    return together
+
+
+def _shard_at(manifest: Manifest, offset: int, shard: int) -> int:
+    shard = max(0, shard)
+    while offset >= manifest.cuts[shard + 1]:
+        shard += 1
+    return shard
+
+
+def _result(raw: RawLine, found: Found, parser: JobParser) -> Result:
+    """The result of a job at its index in the whole file."""
+    seen = found.seen
+    try:
+        line = renumbered(found.line, raw.index, raw.digest, raw.line, lambda: parser.parse(raw).custom_id)
+    except ValueError:
+        raise FilesDoNotFit(f"the result of job {raw.index} was not written by batchproc") from None
+    before, colon, message = seen.message.partition(": ")
+    if not colon or not before.startswith("line ") or not before[5:].isdigit():
+        message = seen.message
+    return Result(raw.index, raw.digest, line + b"\n", seen.code, raw.line, message, seen.usage, seen.model)
+
+
+def _count(totals: Totals, r: Result, found: Found, together: Together) -> None:
+    totals.add(r.code, r.usage, r.input_line, r.message, r.model)
+    for again in found.again:
+        together.paid_twice += 1
+        totals.lose(again.model, again.usage.input_tokens, again.usage.output_tokens)
+
+
+def _sent_lately(attempts: dict[int, list[Attempt]], now: float) -> list[Sent]:
+    """What was sent within the last day still counts against the limits; requests that are noted twice count once."""
+    groups: set[tuple[float, str, int, int]] = set()
+    for attempt in (a for group in attempts.values() for a in group):
+        recent = RecentlySent()
+        for block in whole_lines(attempt.checkpoint):
+            for sent in sent_records(block):
+                recent.add(sent)
+        groups.update((s.at, s.model, s.requests, s.tokens) for s in recent.groups(now))
+    return [Sent(*group, jobs=[]) for group in sorted(groups)]
+
+
+def _count_what_was_lost(together: Together, attempts: dict[int, list[Attempt]]) -> None:
+    """Models get the names that the jobs use for them; attempts without an answer may have been billed."""
+    known: set[str] = set()
+    for each in (a for group in attempts.values() for a in group):
+        known.update(each.totals.models)
+        together.written.merge_spent(each.totals, losses_only=True)
+    together.written.rename(known)
+    together.waiting.rename(known)
+
+
+def _mark(together: Together, out: _Growing, jobs: str, done: bool) -> Mark:
+    return Mark(
+        time.time(),
+        out.lines,
+        out.size,
+        together.last,
+        together.written,
+        identity_of(jobs),
+        done,
+        sums=out.sums.text(out.lines) if out.size <= _SUMMED_BYTES else "",
+        closed=True,
+        saved=together.totals,
+        waiting=together.waiting.succeeded + together.waiting.failed,
+    )
+
+
+def _code(together: Together, done: bool) -> int:
+    return 5 if not done else 3 if together.totals.failed else 0
