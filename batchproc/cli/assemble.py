@@ -17,7 +17,7 @@ from batchproc.cli.policy import policy_of
 from batchproc.cli.purse import Purse, cost_of
 from batchproc.cli.telling import Teller
 from batchproc.cli.ticking import Ticking
-from batchproc.cli.trackers import capacity_maker
+from batchproc.cli.trackers import Shared, capacity_maker, shared
 from batchproc.core.concurrency import MOST
 from batchproc.core.scheduler import Scheduler
 from batchproc.engine.feed import Earlier, Feed
@@ -78,13 +78,15 @@ class Run:
         self._purse = Purse(settings)
         exact = settings.limits_tokens or bool(self._purse.terms)
         self._weigher = Weigher(exact, first_most=settings.least_tokens_a_second)
-        self._beat_at = 0.0
+        self._shared: Shared | None = None  # the limits, where other runs use them too
 
     def execute(self) -> Summary:
         """Run to the end. Raises BatchprocError where it cannot begin, or the disk fails."""
         gc.set_threshold(100_000, 50, 50)  # few cycles are made: looking for them costs more than they do
         try:
             with asyncio.Runner(loop_factory=loop_factory()) as runner:
+                if self._settings.quota is not None:
+                    self._shared = runner.run(shared(self._settings, self._secrets))
                 return runner.run(self._execute())
         except BaseExceptionGroup as group:
             raise first_error(group) from group
@@ -194,9 +196,12 @@ class Run:
             proxy=proxy_for(base_url) if settings.provider != "simulated" else None,
             secrets=self._secrets,
         )
+        capacity_for = capacity_maker(settings.limits_for, store.sent, now=loop.time, wall=time.time())
+        if self._shared is not None:
+            capacity_for = self._shared.capacity_for(base_url, capacity_for)
         scheduler = Scheduler(
             policy_of(settings, settles=provider.settles),
-            capacity_maker(settings.limits_for, store.sent, now=loop.time, wall=time.time()),
+            capacity_for,
             lambda model: LearntOutput(),
             self._purse.budget(store),
         )
@@ -272,6 +277,7 @@ class Run:
                     tick=ticking.tick,
                     at_end=lambda ending: ticking.ends(ending, signals.exit_code),
                     stop_after_s=settings.stop_after_s,
+                    beside=self._shared.leasing if self._shared is not None else None,
                 )
             if weigher.fallbacks:
                 text = f"{weigher.fallbacks} bodies could not be counted exactly: bytes/4 stood in"

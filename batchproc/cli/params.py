@@ -115,7 +115,35 @@ class Dollars(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
         return amount
 
 
+class Fraction(Share):
+    """A share that is more than nothing."""
+
+    name = "SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Above 0, up to 1."""
+        share = super().convert(value, param, ctx)
+        if share <= 0:
+            self.fail(f"`{value}` is too little: it must be more than 0", param, ctx)
+        return share
+
+
+class Quota(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
+    """Where a quota is kept: `sqlite:///path`, `redis://host:6379/0?name=NAME`."""
+
+    name = "URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address as it was typed. A wrong one is a UsageError, which shows no password."""
+        from batchproc.quota.names import place_of
+
+        place_of(str(value))
+        return str(value)
+
+
 AMOUNT = Amount()
+FRACTION = Fraction()
+QUOTA = Quota()
 HEADER = Header()
 DURATION = Duration()
 WAIT = Duration(zero=True)
