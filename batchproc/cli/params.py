@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from batchproc.errors import UsageError
 from batchproc.price import PICO
 
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*([kKmMgG]?)")
@@ -134,10 +135,13 @@ class Quota(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
     name = "URL"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The address as it was typed. A wrong one is a UsageError, which shows no password."""
+        """The address as it was typed. No message shows a password."""
         from batchproc.quota.names import place_of
 
-        place_of(str(value))
+        try:
+            place_of(str(value))
+        except UsageError as e:
+            self.fail(f"{e.message}; {e.hint}", param, ctx)
         return str(value)
 
 

@@ -112,8 +112,10 @@ def _book(pot: Pot, want: Want, ask: Ask) -> float:
     if part is None:
         if not want.given:
             return 0.0
-        part = Level(want.given, want.given, want.window_s, want.given if want.window_s >= LONG_S else 0.0)
-        pot.parts[want.key] = part
+        # What was sent without a store that comes back empty was covered by what this one would have refilled.
+        spare = want.given / want.window_s * _SPARE_MOST_S
+        level = want.given if want.window_s >= LONG_S else 0.0
+        part = pot.parts[want.key] = Level(want.given, want.given, want.window_s, level, spare, pot.at)
     elif ask.reset and want.given:
         part.given = part.limit = want.given
     if 0 < want.told < part.limit:

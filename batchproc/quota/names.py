@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from batchproc.errors import UsageError
 
-_HINT = "`sqlite:///path/to/file` for runs on this host, `redis://host:6379/0` for several hosts"
+_HINT = "use `sqlite:///path/to/file` for runs on this host, `redis://host:6379/0` for several hosts"
 _SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss"}
 _ROUNDS = 200_000  # some 50 ms: to try all short keys takes as much for each
 _NAME = re.compile(r"[A-Za-z0-9._:-]{1,100}")
@@ -32,11 +32,11 @@ def place_of(text: str) -> Place:
         parts = urlsplit(text.strip())
         port = parts.port
     except ValueError:
-        raise UsageError("the address in `--quota` cannot be read", _HINT) from None
+        raise UsageError("the address cannot be read", _HINT) from None
     query = parse_qsl(parts.query, keep_blank_values=True)
     name = dict(query).get("name")
     if name is not None and _NAME.fullmatch(name) is None:
-        raise UsageError(f"`name={name}` in `--quota` is not a name", "use up to 100 letters, digits, and . _ : -")
+        raise UsageError(f"`name={name}` is not a name", "use up to 100 letters, digits, and . _ : -")
     rest = [(key, value) for key, value in query if key != "name"]
     if parts.scheme == "sqlite":
         path = unquote(parts.path)
@@ -46,13 +46,13 @@ def place_of(text: str) -> Place:
             path = path[1:]  # C:/… on Windows
         return Place(path, "", path, name)
     if parts.scheme not in _SCHEMES or not parts.hostname:
-        raise UsageError(f"`--quota {hidden(text)}` is no place where a quota can be kept", _HINT)
+        raise UsageError(f"`{hidden(text)}` is no place where a quota can be kept", _HINT)
     url = urlunsplit((_SCHEMES[parts.scheme], parts.netloc, parts.path, urlencode(rest), ""))
     return Place("", url, f"{parts.hostname}:{port or 6379}", name)
 
 
 def hidden(text: str) -> str:
-    """A URL as it may be shown: without a password."""
+    """A URL as it may be shown: without user name and password."""
     return re.sub(r"(?<=//).*@", "…@", re.sub(r"(?i)(password=)[^&]*", r"\1…", text))
 
 

@@ -13,6 +13,7 @@ from batchproc.lease import Ask, Granted, QuotaLost
 from batchproc.quota.script import SCRIPT
 
 TIMEOUT_S = 0.5
+_STALL_S = 0.1  # a time-out that comes so late: it was this process that stood still, so ask again
 _decoder = msgspec.json.Decoder(Granted)
 
 
@@ -43,7 +44,7 @@ class RedisStore:
             ) from None
         try:
             self._client = redis.Redis.from_url(
-                self._url, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+                self._url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
             )
             await self.probe()
         except (QuotaLost, ValueError, redis.RedisError) as e:
@@ -82,15 +83,20 @@ class RedisStore:
 
         if self._client is None:
             raise QuotaLost("it is closed")
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                return await call()
-        except TimeoutError:
-            await self._reconnect()
-            raise QuotaLost(f"no answer within {TIMEOUT_S:g} s") from None
-        except (RedisError, OSError) as e:
-            await self._reconnect()
-            raise QuotaLost(_words(e)) from None
+        now = asyncio.get_running_loop().time
+        for _ in range(3):
+            began = now()
+            try:
+                async with asyncio.timeout(TIMEOUT_S):
+                    return await call()
+            except TimeoutError:
+                await self._reconnect()
+                if now() - began < TIMEOUT_S + _STALL_S:
+                    break
+            except (RedisError, OSError) as e:
+                await self._reconnect()
+                raise QuotaLost(_words(e)) from None
+        raise QuotaLost(f"no answer within {TIMEOUT_S:g} s")
 
     async def _reconnect(self) -> None:
         """An answer that is late must not be taken for that to another question."""

@@ -79,7 +79,8 @@ for _, want in ipairs(ask.wants) do
   local key = want.key
   local part = pot.parts[key]
   if part == nil and want.given > 0 then
-    part = {{given = want.given, limit = want.given, window_s = want.window_s, level = 0, spare = 0, spare_at = 0}}
+    part = {{given = want.given, limit = want.given, window_s = want.window_s, level = 0, spare_at = now}}
+    part.spare = want.given / want.window_s * SPARE_MOST
     if want.window_s >= LONG then part.level = want.given end
     pot.parts[key] = part
   elseif part and ask.reset and want.given > 0 then
