@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from batchproc.errors import DiskFailed
+from batchproc.lease import Ask, Granted
 from batchproc.model import Answer, BadJob, Fault, Job, Position, RateSeen, RawLine, Reply, Result
 
 
@@ -172,4 +173,24 @@ class Weigher(Protocol):
 
     async def weigh_long(self, path: str, model: str, body: bytes) -> tuple[int, int, int | None, int]:
         """The same, off the event loop."""
+        ...
+
+
+class QuotaStore(Protocol):
+    """Keeps the quotas that several runs share."""
+
+    async def open(self) -> None:
+        """Raises UsageError where it cannot be used."""
+        ...
+
+    async def exchange(self, asks: Sequence[Ask]) -> list[Granted]:
+        """Lease, give back, hold, give signs of life: all of it in one round trip. Raises QuotaLost."""
+        ...
+
+    async def probe(self) -> None:
+        """Whether a store that was lost is there again. Raises QuotaLost."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing more will be asked."""
         ...

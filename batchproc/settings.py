@@ -78,6 +78,10 @@ class RunSettings(Struct, frozen=True):
     adopt: bool = False
     shard: Shard | None = None
     part: tuple[int, int] | None = None  # of a shard: the bytes of the job file that it answers, from and up to
+    quota: str | None = None  # where the trackers live; None: in the process
+    quota_fraction: float = 1.0  # of the quota, that this run uses at the most
+    quota_reset: bool = False
+    on_quota_loss: str = "share"
     only: tuple[str, ...] = ()  # of a retry: codes of the failed lines to send again; empty: all
 
     def limits_for(self, model: str) -> Limits:

@@ -22,6 +22,7 @@ ROOMS = {
     "simulator",
     "building",
     "api",
+    "quota",
 }
 BASE = {
     "model",
@@ -35,6 +36,7 @@ BASE = {
     "runreport",
     "usage",
     "price",
+    "lease",
     "forecast",
     "__init__",
 }
@@ -47,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tokens": set(),
     "store": {"core"},
     "wire": set(),
+    "quota": {"core"},  # a store carries out what core/pot.py says
     "simulator": set(),  # shares nothing with the client: it is its judge
     "ui": set(),
     "engine": {"core"},  # adapters only by ports.py

@@ -139,6 +139,13 @@ def hidden_header(header: str) -> str:
     return header if value.startswith("@") else f"{name}=…"
 
 
+def hidden_url(url: str) -> str:
+    """The address of a server as it may be shown: without user name and password."""
+    from batchproc.quota.names import hidden
+
+    return hidden(url)
+
+
 def _plain(value: str, where: str) -> str:
     if not value.isprintable() or not value.isascii():
         raise UsageError(f"the value of {where} has characters that no header can carry", "use one line of plain ASCII")

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from batchproc.building.descriptors import room_for
 from batchproc.building.policy import policy_of
-from batchproc.building.trackers import SentBefore, capacity_maker
+from batchproc.building.trackers import SentBefore, Shared, capacity_maker
 from batchproc.core.budget import Budget
 from batchproc.core.concurrency import MOST
 from batchproc.core.scheduler import Scheduler
@@ -87,11 +87,13 @@ def build(
     sent: Iterable[SentBefore] = (),
     observers: Iterable[Observer] = (),
     raise_limits: bool = True,
+    shared: Shared | None = None,
 ) -> Parts:
     """Put the parts of a run together, inside its loop; the caller opens and closes the transport.
 
     `base_url` is where requests go, also where the provider is embedded. `sent` are requests of earlier processes,
-    which still count against the limits. `raise_limits`: the process's limit of open files may be raised.
+    which still count against the limits. `raise_limits`: the process's limit of open files may be raised. `shared`: the
+    quota that other runs use too; its task is the caller's to run.
     """
     loop = asyncio.get_running_loop()
     provider = provider_for(settings.provider, base_url, access.key, access.headers, os.environ)
@@ -102,9 +104,12 @@ def build(
         proxy=proxy_for(base_url) if settings.provider != "simulated" else None,
         secrets=access.secrets,
     )
+    capacity_for = capacity_maker(settings.limits_for, sent, now=loop.time, wall=time.time())
+    if shared is not None:
+        capacity_for = shared.capacity_for(base_url, capacity_for)
     scheduler = Scheduler(
         policy_of(settings, settles=provider.settles),
-        capacity_maker(settings.limits_for, sent, now=loop.time, wall=time.time()),
+        capacity_for,
         lambda model: LearntOutput(),
         budget,
     )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from typing import Any, Protocol
 
 from batchproc.core.capacity import DAY_S, INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS, TOKENS, DualCapacity
 from batchproc.core.tracker import CapacityTracker
-from batchproc.settings import Limits
+from batchproc.engine.pool import Pool
+from batchproc.settings import Limits, RunSettings
 
 
 class SentBefore(Protocol):
@@ -67,3 +68,23 @@ def capacity_maker(
         return made
 
     return capacity
+
+
+class Shared(Protocol):
+    """A quota that other runs use too: makes the trackers, and fetches leases for them as long as the run goes on."""
+
+    def capacity_for(self, base_url: str, alone: Callable[[str], DualCapacity]) -> Callable[[str], DualCapacity]:
+        """What makes the trackers of a model; those of a model without limits are `alone`'s."""
+        ...
+
+    @property
+    def leasing(self) -> Callable[[Pool], Coroutine[Any, Any, None]]:
+        """The task."""
+        ...
+
+
+async def shared(settings: RunSettings, secrets: Sequence[str]) -> Shared:
+    """Open the store of `--quota`. Raises UsageError."""
+    from batchproc.building.quota import open_quota
+
+    return await open_quota(settings, secrets)

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from batchproc.building.firstlook import FIRST, chained, look, warm_up
 from batchproc.building.parts import Access, Parts, Source, build, parser_for
 from batchproc.building.purse import Purse, cost_of
+from batchproc.building.trackers import Shared, shared
 from batchproc.cli.closing import closing, finished_before
 from batchproc.cli.loop import run_in_loop
 from batchproc.cli.telling import Teller
@@ -63,7 +64,7 @@ class Run:
         self._purse = Purse(settings)
         exact = settings.limits_tokens or bool(self._purse.terms)
         self._weigher = Weigher(exact, first_most=settings.least_tokens_a_second)
-        self._beat_at = 0.0
+        self._shared: Shared | None = None  # the limits, where other runs use them too
 
     def execute(self) -> Summary:
         """Run to the end. Raises BatchprocError where it cannot begin, or the disk fails."""
@@ -72,6 +73,8 @@ class Run:
 
     async def _execute(self) -> Summary:
         settings = self._settings
+        if settings.quota is not None:
+            self._shared = await shared(settings, self._access.secrets)
         parser = self._parser()
         opened, lines, first = await self._begin(parser)
         try:
@@ -174,6 +177,7 @@ class Run:
             budget,
             sent=store.sent,
             observers=[tell],
+            shared=self._shared,
         )
         if parts.note:
             store.notes.append(parts.note)
@@ -214,6 +218,7 @@ class Run:
                     tick=ticking.tick,
                     at_end=lambda ending: ticking.ends(ending, signals.exit_code),
                     stop_after_s=settings.stop_after_s,
+                    beside=self._shared.leasing if self._shared is not None else None,
                 )
             if weigher.fallbacks:
                 text = f"{weigher.fallbacks} bodies could not be counted exactly: bytes/4 stood in"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+from collections.abc import Callable
 from decimal import Decimal
 
-from batchproc.building.connect import hidden_header
+from batchproc.building.connect import hidden_header, hidden_url
 from batchproc.building.purse import Cost, in_dollars
 from batchproc.cli.place import folder
 from batchproc.core.decisions import Halt, HaltKind
@@ -24,6 +25,7 @@ from batchproc.store.totals import Totals
 _EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2, HaltKind.UNBOUNDED: 2}
 _GUARD = 5
 _THEN = "then run the same command again: nothing is lost"
+_HIDE: dict[str, Callable[[str], str]] = {"--header": hidden_header, "--quota": hidden_url}
 
 
 def closing(
@@ -231,24 +233,23 @@ def raised(command: list[str], settings: RunSettings) -> list[str]:
 
 
 def typed(command: list[str], *, without_limit: bool = False) -> str:
-    """The command as it can be typed again to go on: without `--fresh`, header values replaced."""
+    """The command as it can be typed again to go on: without `--fresh`, values of headers and passwords replaced."""
     if without_limit and "--limit" in command:
         at = command.index("--limit")
         command = command[:at] + command[at + 2 :]
     elif without_limit:
         command = [word for word in command if not word.startswith("--limit=")]
     words: list[str] = [_program(command[0]) if command else "batchproc"]
-    hide = False
+    hide: Callable[[str], str] | None = None
     once = {"--fresh", "--break-lock"} | ({"--yes", "-y"} if "--fresh" in command else set())
     for word in command[1:]:
-        if hide:
-            words.append(hidden_header(word))
-            hide = False
-        elif word == "--header":
-            words.append(word)
-            hide = True
-        elif word.startswith("--header="):
-            words.append("--header=" + hidden_header(word.removeprefix("--header=")))
+        name, equals, value = word.partition("=")
+        if hide is not None:
+            words.append(hide(word))
+            hide = None
+        elif name in _HIDE:
+            words.append(name + equals + _HIDE[name](value) if equals else word)
+            hide = None if equals else _HIDE[name]
         elif word not in once:
             words.append(word)
     if words[0].endswith("__main__.py"):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from batchproc.errors import UsageError
 from batchproc.price import PICO
 
 if TYPE_CHECKING:
@@ -154,8 +155,39 @@ class ShardOf(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gener
         return f"{index}/{count}"
 
 
+class Fraction(Share):
+    """A share that is more than nothing."""
+
+    name = "SHARE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Above 0, up to 1."""
+        share = super().convert(value, param, ctx)
+        if share <= 0:
+            self.fail(f"`{value}` is too little: it must be more than 0", param, ctx)
+        return share
+
+
+class Quota(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4 only
+    """Where a quota is kept: `sqlite:///path`, `redis://host:6379/0?name=NAME`."""
+
+    name = "URL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address as it was typed. No message shows a password."""
+        from batchproc.quota.names import place_of
+
+        try:
+            place_of(str(value))
+        except UsageError as e:
+            self.fail(f"{e.message}; {e.hint}", param, ctx)
+        return str(value)
+
+
 AMOUNT = Amount()
 FILE = File()
+FRACTION = Fraction()
+QUOTA = Quota()
 SHARD = ShardOf()
 HEADER = Header()
 DURATION = Duration()

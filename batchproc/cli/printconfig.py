@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from batchproc.building.connect import hidden_header
+from batchproc.building.connect import hidden_header, hidden_url
 from batchproc.cli.config import ConfigFile, long_name
 from batchproc.cli.toml import toml_path, toml_value
 from batchproc.settings import RunSettings
@@ -41,6 +41,9 @@ def gather(ctx: click.Context, settings: RunSettings, environment: Mapping[str, 
             shown = [hidden_header(header) for header in value]
             usable = usable and shown == list(value)
             value = shown
+        if name == "quota" and value is not None:
+            usable = usable and hidden_url(value) == value
+            value = hidden_url(value)
         found.append(Setting(name, value, source, usable))
     file = ctx.params.get("config")
     if isinstance(file, ConfigFile):

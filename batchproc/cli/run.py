@@ -11,7 +11,7 @@ import click
 
 from batchproc.building.connect import base_url_of, extra_headers, key_of, secrets_of
 from batchproc.cli.helping import Helpful
-from batchproc.cli.params import AMOUNT, DURATION, FILE, HEADER, SHARD, SHARE, USD, WAIT, AutoOr
+from batchproc.cli.params import AMOUNT, DURATION, FILE, FRACTION, HEADER, QUOTA, SHARD, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
 from batchproc.providers.presets import APIS, api_of, preset_of
 from batchproc.settings import Limits, RunSettings, Shard
@@ -75,6 +75,16 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
     default="auto",
     show_default=True,
     help="How much may be sent at once, in seconds' worth of the limit.",
+)
+@option("--quota", type=QUOTA, metavar="URL", help="Where limits that several runs share are kept.  [default: nowhere]")
+@option("--quota-fraction", type=FRACTION, default=1.0, show_default="1", help="Use no more than this share of it.")
+@option("--quota-reset", is_flag=True, help="Let these limits replace those that the first run gave the quota.")
+@option(
+    "--on-quota-loss",
+    type=click.Choice(["share", "pause", "fail"]),
+    default="share",
+    show_default=True,
+    help="While its store is lost: go on with 80% of the share, wait, or stop.",
 )
 @option(
     "--concurrency",
@@ -232,6 +242,10 @@ def settings_of(o: dict[str, Any]) -> RunSettings:
         max_total_tokens=o["max_total_tokens"],
         assume_max_output=o["assume_max_output"],
         prices=o["prices"],
+        quota=o["quota"],
+        quota_fraction=o["quota_fraction"],
+        quota_reset=o["quota_reset"],
+        on_quota_loss=o["on_quota_loss"],
         accept_changes=o["accept_changes"],
         fresh=o["fresh"],
         yes=o["yes"],

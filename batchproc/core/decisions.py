@@ -23,6 +23,7 @@ class HaltKind(enum.Enum):
     BUDGET = "the budget is spent"
     UNBOUNDED = "the worst case of a job is not known"
     DISK = "the disk fails"
+    QUOTA = "the quota's store is lost"
 
 
 class Halt(Struct, frozen=True):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from msgspec import Struct
 
@@ -32,11 +33,13 @@ async def run(
     *,
     tick: Callable[[], None],
     stop_after_s: float | None = None,
+    beside: Callable[[Pool], Coroutine[Any, Any, None]] | None = None,
     at_end: Callable[[Ending], None] = lambda ending: None,
 ) -> Ending:
     """Run to the end. Everything that was collected is written when this returns.
 
-    `at_end` is called when nothing more is to come, before the ledger is closed.
+    `beside` runs as long as anything may be sent. `at_end` is called when nothing more is to come, before the ledger is
+    closed.
 
     Where the disk fails, nothing is sent any more; what is in flight is awaited, and saved where there is room.
     """
@@ -45,6 +48,8 @@ async def run(
         group.create_task(_write(ledger, pool, errors))
         feeding = group.create_task(_feed(feed, pool, errors))
         others = [feeding, group.create_task(_ticking(tick))]
+        if beside is not None:
+            others.append(group.create_task(beside(pool)))
         if stop_after_s is not None:
             others.append(group.create_task(_later(stop_after_s, lambda: pool.halt(_time_is_up(stop_after_s)))))
         await pool.run()
