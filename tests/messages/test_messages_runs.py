@@ -267,7 +267,8 @@ def test_a_damaged_archive(runs: Runs, folder: Path) -> None:
         runs.run(),
         2,
         "the input is damaged or cut short: <…>",
-        "make it again (`gzip -t` or `zstd -t` tests it), then run the same command again: what is answered is saved",
+        "put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); what is answered is saved: "
+        "run the same command again",
     )
 
 
