@@ -267,8 +267,8 @@ def test_a_damaged_archive(runs: Runs, folder: Path) -> None:
         runs.run(),
         2,
         "the input is damaged or cut short: <…>",
-        "put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); what is answered is saved: "
-        "run the same command again",
+        "put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); what is answered is "
+        "saved: run the same command again",
     )
 
 
