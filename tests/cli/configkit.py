@@ -31,7 +31,13 @@ def samples(option: click.Option) -> tuple[Any, str, list[str], list[Any]]:
     if isinstance(option.type, click.Choice):
         a, b, c = ([*option.type.choices] * 3)[:3]
         return a, b, [flag, c], [a, b, c]
-    for texts in (("A=7", "B=8", "C=9"), ("7", "8", "9"), ("0.1", "0.2", "0.3"), ("x", "y", "z")):
+    for texts in (
+        ("A=7", "B=8", "C=9"),
+        ("7", "8", "9"),
+        ("0.1", "0.2", "0.3"),
+        ("0/3", "1/3", "2/3"),
+        ("x", "y", "z"),
+    ):
         if (option.type is HEADER) != ("=" in texts[0]):
             continue
         with contextlib.suppress(click.UsageError):
