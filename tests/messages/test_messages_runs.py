@@ -104,8 +104,15 @@ def test_guards(runs: Runs, folder: Path, call: Call) -> None:
             call(f"run jobs.jsonl -o c --base-url http://127.0.0.1:{nobody.getsockname()[1]}/v1 --max-wait 0"),
             5,
             "the server has not answered for <…> s: <…>",
-            "run the same command again later: it goes on where it stopped; `--max-wait` sets how long to wait",
+            "if the address and the network are right, run the same command again later: it goes on where it stopped; "
+            "`--max-wait` sets how long to wait",
         )
+    is_said(
+        runs.run("--max-wait 0 -o g --rpd 5"),
+        5,
+        "gpt-4o-mini has used up its requests per day: the next fits in <…>",
+        "run the same command again later: it goes on where it stopped; `--max-wait` sets how long to wait",
+    )
     is_said(
         runs.run("--stop-after 0.1 --drain 0 -o d", latency="5"), 5, "the time of --stop-after is up (0.1 s)", GO_ON
     )
