@@ -21,7 +21,7 @@ from batchproc.model import Demand
 IDLE_S = 1.0
 _LONGEST_HOLD_S = 300.0  # of what a provider says to one run, others hold so much at the most: then they see themselves
 _WHATS = frozenset({REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS})
-_LOST = "the quota's store, which is lost"
+_LOST = "the lost store of the quota"
 _NEVER, _FAR = float("-inf"), float("inf")
 
 
