@@ -1,4 +1,4 @@
-"""The process dies at each durable step, on purpose: write, fsync, rename, compaction, mending, finish, retry."""
+"""The process dies at each durable step, on purpose: write, fsync, rename, compaction, mending, finish, adopt, retry."""
 
 from __future__ import annotations
 
@@ -129,7 +129,12 @@ def test_mending(place: Place, call: str, file: str, at: int, die: str) -> None:
     assert len(place.asked("2") + place.asked("3")) == (0 if waited else 1)
 
 
-FINISH = [("write", "out.jsonl", 0, "half"), ("write", ".ckpt", 0, "after"), ("fsync", "out.jsonl", 0, "before")]
+FINISH = [
+    ("write", "out.jsonl", 0, "half"),
+    ("write", ".ckpt", 0, "after"),
+    ("fsync", "out.jsonl", 0, "before"),
+    ("fsync", ".ckpt", 0, "after"),
+]
 
 
 @pytest.mark.parametrize(("call", "file", "at", "die"), FINISH, ids=["-".join(map(str, p)) for p in FINISH])
@@ -146,6 +151,24 @@ def test_finish(place: Place, call: str, file: str, at: int, die: str) -> None:
     lines = results(place.output)
     assert len(lines) == JOBS
     assert {k for k, line in enumerate(lines) if line["error"] is None} == saved
+
+
+ADOPT = [("fsync", ".adopt", 0, "before"), ("replace", ".ckpt", 0, "before"), ("replace", ".ckpt", 0, "after")]
+
+
+@pytest.mark.parametrize(("call", "file", "at", "die"), ADOPT, ids=["-".join(map(str, p)) for p in ADOPT])
+def test_adopt(place: Place, call: str, file: str, at: int, die: str) -> None:
+    """Adopting dies: the checkpoint is there whole or not at all; the same command ends it, and asks nothing again."""
+    chats(place.folder / "jobs.jsonl", JOBS)
+    words = ["run", "jobs.jsonl", "-o", "out.jsonl"]
+    assert place.program.run(*words, *place.options("1"), "--limit", "25").code == 0
+    place.checkpoint.unlink()
+    place.dies(call, file, at, die, *words, *place.options("2"), "--adopt")
+    assert place.checkpoint.exists() == (die == "after")
+    done = place.program.run(*words, *place.options("3"), "--adopt")
+    assert done.code == 0, done.err
+    assert [line["error"] for line in results(place.output)] == [None] * JOBS
+    assert len(place.asked("2") + place.asked("3")) == JOBS - 25
 
 
 RETRY = [
