@@ -176,6 +176,8 @@ def test_the_input_cannot_be_read_on() -> None:
     from batchproc.engine.run import _feed
 
     class Fed:
+        line, read = 7, 7
+
         async def run(self) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
@@ -191,7 +193,7 @@ def test_the_input_cannot_be_read_on() -> None:
     raised(
         again,
         2,
-        "the input cannot be read on: Input/output error",
+        "the input cannot be read on: Input/output error (after line 7, job 6)",
         "mend it, then run the same command again: what is answered is saved",
     )
 
