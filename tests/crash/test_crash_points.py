@@ -1,4 +1,4 @@
-"""The process dies at each durable step, on purpose: writing, fsync, rename, compacting, mending, finishing, retrying."""
+"""The process dies at each durable step, on purpose: write, fsync, rename, compaction, mend, finish, adopt, retry."""
 
 from __future__ import annotations
 
