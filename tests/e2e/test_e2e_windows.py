@@ -47,6 +47,7 @@ def test_a_resume_remembers_the_minute(
     if kill:  # what it sends is in the checkpoint a few hundredths of a second later, here before the answers come
         first = program.start(*command, "--limit", "60")
         wait_until("60 requests noted", lambda: noted(folder / "jobs.results.jsonl.ckpt") == 60)
+        server.received(60)
         first.kill()
         first.wait()
     else:
