@@ -158,6 +158,8 @@ class History:
             data = output if path is self.output else checkpoint
             if not path.exists() or rng.random() < 0.4:
                 continue
+            if path is self.output and not data:
+                continue  # the head of the checkpoint is durable before the first byte comes here: nothing tears both
             kind = rng.random()
             if kind < 0.5 or stop.graceful:
                 change = rng.choice(TORN)
