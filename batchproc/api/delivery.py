@@ -19,7 +19,7 @@ class Delivery:
 
     def __init__(self, *, ordered: bool, look_ahead: int) -> None:
         self.pulled = 0
-        self.room: Callable[[], None] = lambda: None  # called when it is not full any more
+        self.room: Callable[[], None] = lambda: None  # called when it is not full any more, or stuck
         self._taken = 0
         self._ordered = ordered
         self._look_ahead = look_ahead
@@ -39,6 +39,11 @@ class Delivery:
     def full(self) -> bool:
         """See the class."""
         return self.left <= 0
+
+    @property
+    def stuck(self) -> bool:
+        """Full, and nothing of it can be taken before another result comes."""
+        return self.full and not self._ready
 
     def put(self, result: Result) -> None:
         """A result is there."""
@@ -77,7 +82,7 @@ class Delivery:
         result = self._ready.popleft()
         self._taken += 1
         self._bytes -= len(result.line)
-        if was_full and not self.full:
+        if was_full and (not self.full or self.stuck):
             self.room()
         return result
 

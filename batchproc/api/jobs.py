@@ -104,6 +104,8 @@ class Jobs:
             raise RuntimeError("not attached to a pool")
         now = asyncio.get_running_loop().time
         while self._delivery.full or pool.scheduler.queued_in_open_models(now()) >= self._ahead:
+            if self._delivery.stuck:
+                pool.pump()  # nobody reads on for other models: what is here may be the end
             pool.wants_jobs.clear()
             await pool.wants_jobs.wait()
 

@@ -150,6 +150,7 @@ class Session:
         if parts.note:
             log(Note(0.0, parts.note))
         self._jobs.attach(parts.pool)
+        parts.scheduler.may_read = lambda: not (self._delivery.stuck or parts.feed.full)
         return parts
 
     async def _go(

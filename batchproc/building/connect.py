@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from batchproc.errors import UsageError
@@ -131,6 +131,17 @@ def secrets_of(key: str | None, options: tuple[str, ...], headers: dict[str, str
     secret = [v for name, v in headers.items() if name in from_files or name.lower() in _CREDENTIALS]
     words = [w for value in secret for w in (value, value.rpartition(" ")[2])]  # `Bearer KEY` and the key alone
     return [w for w in (key, *words) if w]
+
+
+def credential_of(key: str | None, headers: Mapping[str, str], secrets: Sequence[str]) -> str:
+    """What the server knows whose limits these are by: a header that carries it, else the key, else another secret.
+
+    Other secret headers (a trace, a run's own name) change nothing of whose the key is.
+    """
+    for name, value in headers.items():
+        if name.lower() in _CREDENTIALS - {"proxy-authorization"}:
+            return value.rpartition(" ")[2]
+    return key or (secrets[-1] if secrets else "")
 
 
 def hidden_header(header: str) -> str:

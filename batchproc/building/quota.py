@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from batchproc.core.capacity import DAY_S, INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS, TOKENS, DualCapacity
 from batchproc.core.leased import Leased
@@ -27,10 +27,10 @@ _LIMITS = (
 class Quota:
     """The shared quota of one run, its store open. `leasing` is the task."""
 
-    def __init__(self, settings: RunSettings, place: Place, store: QuotaStore, secrets: Sequence[str]) -> None:
+    def __init__(self, settings: RunSettings, place: Place, store: QuotaStore, credential: str) -> None:
         self._settings = settings
         self._place = place
-        self._key = secrets[-1] if secrets else ""
+        self._key = credential
         self._leasing = Leasing(store, place.where, settings.on_quota_loss)
         self.leasing = self._leasing.run
 
@@ -56,7 +56,7 @@ class Quota:
         return capacity
 
 
-async def open_quota(settings: RunSettings, secrets: Sequence[str]) -> Quota:
+async def open_quota(settings: RunSettings, credential: str) -> Quota:
     """Open the store of `--quota`. Raises UsageError."""
     if not any(_parts(limits) for limits in (settings.limits, *settings.models.values())):
         raise UsageError(
@@ -74,7 +74,7 @@ async def open_quota(settings: RunSettings, secrets: Sequence[str]) -> Quota:
 
         store = SqliteStore(place.path, worker)
     await store.open()
-    return Quota(settings, place, store, secrets)
+    return Quota(settings, place, store, credential)
 
 
 def _parts(limits: Limits) -> list[tuple[str, Leased]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 from batchproc.core.capacity import DAY_S, INPUT_TOKENS, MINUTE_S, OUTPUT_TOKENS, REQUESTS, TOKENS, DualCapacity
@@ -83,8 +83,8 @@ class Shared(Protocol):
         ...
 
 
-async def shared(settings: RunSettings, secrets: Sequence[str]) -> Shared:
-    """Open the store of `--quota`. Raises UsageError."""
+async def shared(settings: RunSettings, credential: str) -> Shared:
+    """Open the store of `--quota`, for who has this credential. Raises UsageError."""
     from batchproc.building.quota import open_quota
 
-    return await open_quota(settings, secrets)
+    return await open_quota(settings, credential)

@@ -8,6 +8,7 @@ import gc
 import os
 from collections.abc import AsyncIterator, Callable
 
+from batchproc.building.connect import credential_of
 from batchproc.building.firstlook import FIRST, chained, look, warm_up
 from batchproc.building.parts import Access, Parts, Source, build, parser_for
 from batchproc.building.purse import Purse, cost_of
@@ -74,7 +75,9 @@ class Run:
     async def _execute(self) -> Summary:
         settings = self._settings
         if settings.quota is not None:
-            self._shared = await shared(settings, self._access.secrets)
+            access = self._access
+            credential = credential_of(access.key, access.headers, access.secrets)
+            self._shared = await shared(settings, credential)
         parser = self._parser()
         opened, lines, first = await self._begin(parser)
         try:

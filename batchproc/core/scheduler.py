@@ -68,6 +68,7 @@ class Scheduler:
         self._capacity_for = capacity_for
         self._learner_for = learner_for
         self._input_ended = self._all_read = False
+        self.may_read: Callable[[], bool] = lambda: True  # whether more jobs can come while all that are here wait
         self._most = policy.concurrency if policy.concurrency is not None else MOST
         self._guards = Guards(policy)
         self._failures = Failures(policy, self._guards)
@@ -209,7 +210,7 @@ class Scheduler:
             return None
         for queue in self.models.values():
             why = queue.too_long(self.policy, now)
-            if why and not self._all_read and self.out_since(queue.name) is None:
+            if why and not self._all_read and self.may_read() and self.out_since(queue.name) is None:
                 continue  # it is this model that is held: jobs of others may still be read
             if why and any(len(lane) for lane in queue.lanes):
                 hint = _MAX_WAIT_HINT if self.out_since(queue.name) is None else _OUTAGE_HINT

@@ -171,12 +171,17 @@ class Feed:
         """Jobs that may wait in memory."""
         return max(64, min(_MOST_JOBS, int(_MOST_BYTES / (self._mean_bytes or 1.0))))
 
+    @property
+    def full(self) -> bool:
+        """Whether nothing can be read before something is sent: the memory is used up, and there is no shelf."""
+        return self._new_shelf is None and self._scheduler.queued >= self._most()
+
     def _enough(self) -> bool:
         """Whether reading on would be of no use: enough jobs wait that may be sent soon."""
         if self._read_all:
             return bool(self._shelves)
         if self._new_shelf is None:
-            return self._scheduler.queued >= self._most()
+            return self.full
         return self._scheduler.queued_in_open_models(asyncio.get_running_loop().time()) >= self._most()
 
     async def _refill(self) -> None:

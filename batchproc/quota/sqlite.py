@@ -21,7 +21,8 @@ from batchproc.lease import Ask, Granted, QuotaLost
 _MARK = 0x62717561  # application_id: what kind of SQLite file it is
 _PATIENCE_S = 0.5  # another process may hold the file for so long
 _AGAIN_S = 0.004
-_OPENING_S = 5.0
+_OPENING_S = 5.0  # at the start, while nothing else is to be done
+_PROBING_S = 0.02  # during a run: all that is in flight waits meanwhile
 _decoder = msgspec.json.Decoder(Pot)
 _WRITE = "INSERT INTO quota VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state"
 
@@ -42,7 +43,7 @@ class SqliteStore:
         if not os.path.isdir(folder):
             raise UsageError(f"there is no folder `{folder}` for the quota", f"make it first: mkdir -p {folder}")
         try:
-            self._open()
+            self._open(_OPENING_S)
         except QuotaLost as e:
             self._drop()
             raise UsageError(
@@ -50,9 +51,9 @@ class SqliteStore:
                 "while no run uses it, it may be removed: a new one is made; or name another in `--quota`",
             ) from None
 
-    def _open(self) -> None:
+    def _open(self, patience_s: float) -> None:
         try:
-            db = self._db = sqlite3.connect(self.path, timeout=_OPENING_S, isolation_level=None)
+            db = self._db = sqlite3.connect(self.path, timeout=patience_s, isolation_level=None)
             db.execute("BEGIN IMMEDIATE")
             mark, version, tables = (
                 db.execute(sql).fetchone()[0]
@@ -127,7 +128,7 @@ class SqliteStore:
         """Is it there again? Raises QuotaLost."""
         self._drop()
         self._there_or_lost()
-        self._open()
+        self._open(_PROBING_S)
 
     def _there_or_lost(self) -> None:
         if not os.path.isdir(os.path.dirname(self.path) or "."):

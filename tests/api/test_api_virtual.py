@@ -115,6 +115,34 @@ def test_an_outage_that_is_too_long(run: Any) -> None:
     assert all(r.ok for r in results)
 
 
+AHEAD = (
+    # options, why
+    ({"look_ahead": 70}, "no more jobs are taken: their results would have no place"),
+    ({}, "4,096 jobs wait in memory"),
+    ({"ordered": False, "look_ahead": 70}, "what was answered is taken, the rest is held"),
+)
+
+
+@pytest.mark.parametrize(("options", "why"), AHEAD, ids=[why for _, why in AHEAD])
+def test_a_day_that_is_used_up_before_all_jobs_are_read(run: Any, options: dict[str, Any], why: str) -> None:
+    """Nothing can be sent for hours and nothing more can be read: the run stops, as it does with fewer jobs."""
+    results: list[Result] = []
+    wire = Wire(rpd=50, latency="0.1")
+    with pytest.raises(RunStopped, match="requests per day") as caught:
+        run(wire, (job(n) for n in range(12_000)), results, rpd=50, max_wait=60, **options)
+    assert caught.value.reason == "max_wait"
+    assert sorted(r.index for r in results) == list(range(50)), why
+    assert wire.seconds < 120
+
+
+def test_a_day_that_is_used_up_is_waited_for_if_told(run: Any) -> None:
+    """Also where no more jobs can be read meanwhile."""
+    wire = Wire(rpd=50, latency="0.1")
+    results = run(wire, (job(n) for n in range(100)), rpd=50, look_ahead=60, on_daily_limit="wait")
+    assert len(results) == 100
+    assert wire.seconds > 3600
+
+
 def test_the_time_is_up(run: Any) -> None:
     """`stop_after` delivers what is in flight, then raises."""
     results: list[Result] = []

@@ -7,7 +7,9 @@ processes stand still for half a second; `tests/engine/test_engine_leasing.py` h
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -82,3 +84,29 @@ def test_a_later_process_with_another_limit_is_warned(
         assert ("6,000 requests per minute" in done.err) is warned
         assert ("--quota-reset" in done.err) is warned
     check_chats(folder / "10.jsonl", 5)
+
+
+WHOSE = (
+    # key in the environment, headers, why
+    ("sk-organisation-one", [], "the key"),
+    ("sk-organisation-one", ["X-Trace=@trace"], "the same, with a secret beside it that says nothing of whose it is"),
+    ("sk-of-nobody", ["X-Trace=@trace", "Authorization=@bearer"], "a header takes the key's place"),
+    ("sk-organisation-one", ["Proxy-Authorization=@trace"], "a proxy's password"),
+)
+
+
+def test_a_quota_is_known_by_the_key_whatever_other_secrets_there_are(
+    program: Program, folder: Path, simulator: Callable[..., Simulator]
+) -> None:
+    """Runs with one key share one quota: with two of them they would send twice the limit."""
+    server = simulator()
+    jobs = chats(folder / "jobs.jsonl", 2)
+    (folder / "trace").write_text("trace-of-one-run\n")
+    (folder / "bearer").write_text("Bearer sk-organisation-one\n")
+    for key, headers, why in WHOSE:
+        options = [word for header in headers for word in ("--header", header)]
+        common = ["run", jobs, "--base-url", server.url, "--quota", f"sqlite://{folder}/q.quota", "--rpm", "6000"]
+        done = program.run(*common, "-o", "-", *options, env={"OPENAI_API_KEY": key})
+        assert done.code == 0, (why, done.err)
+        with closing(sqlite3.connect(folder / "q.quota")) as db:
+            assert db.execute("SELECT count(*) FROM quota").fetchone() == (1,), why

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from quotakit import ask
@@ -165,6 +166,37 @@ async def test_a_file_that_somebody_holds_is_waited_for_then_lost(tmp_path: Path
         await one.exchange([ask(1.0)])
     asyncio.get_running_loop().call_later(0.05, other.execute, "COMMIT")
     assert (await one.exchange([ask(1.0)]))[0].wait_s > 0
+    other.close()
+    await one.close()
+
+
+async def test_a_probe_does_not_stand_in_the_way_of_what_is_in_flight(tmp_path: Path) -> None:
+    """A backup, or a process that is stopped, may hold the file for minutes; the run goes on beside it."""
+    one = store(tmp_path / "q")
+    await one.open()
+    other = sqlite3.connect(tmp_path / "q", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    blocked: list[int] = []
+
+    class Connection(sqlite3.Connection):
+        def execute(self, sql: str, *args: object) -> sqlite3.Cursor:
+            if sql == "BEGIN IMMEDIATE":
+                blocked.append(super().execute("PRAGMA busy_timeout").fetchone()[0])
+            return super().execute(sql, *args)  # type: ignore[arg-type]
+
+    def connect(path: str, **options: Any) -> sqlite3.Connection:
+        return real(path, factory=Connection, **options)
+
+    real = sqlite3.connect
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("batchproc.quota.sqlite.sqlite3.connect", connect)
+        with pytest.raises(QuotaLost, match="locked"):
+            await one.probe()
+    assert blocked, "it was tried"
+    assert max(blocked) <= 50, "milliseconds for which the loop stands still"
+    other.execute("COMMIT")
+    await one.probe()
+    assert (await one.exchange([ask(1.0)]))[0].wait_s >= 0
     other.close()
     await one.close()
 
