@@ -4,28 +4,43 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterable
 
 from batchproc import __version__
 from batchproc.errors import BatchprocError
 
 _FEWEST = 8  # characters of what is taken for a secret: shorter ones would hide half of the text
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+_PASSWORD = re.compile(r"//[^/:@]*:(.*)@|password=([^&]*)", re.IGNORECASE)
 _SAVED = "what was answered is saved: the same command goes on where it stopped"
+
+_kept_out: dict[str, str] = {}
+
+
+def keep_out(key: str | None, headers: Iterable[str], address: str | None) -> None:
+    """What a run uses, wherever it was read: key, values of headers, and the password in the address of a store."""
+    _kept_out.update({word: "(a header)" for value in headers for word in (value, value.rpartition(" ")[2])})
+    if address:
+        _kept_out.update({word: "(a password)" for found in _PASSWORD.findall(address) for word in found})
+    if key:
+        _kept_out[key] = "(a key)"
 
 
 def bug_found(error: Exception, argv: list[str]) -> BatchprocError:
     """Write the traceback of an error nobody thought of to a file of its own; returns what to say of it.
 
     The file is in the folder for temporary files, readable by its owner only; where even that fails the traceback is
-    the message. Values of headers, keys in files, and variables that are named like secrets are left out.
+    the message. Values of headers, keys in files, passwords of a store, and variables that are named like secrets are
+    left out.
     """
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     secrets = _secrets(argv)
-    what = _masked(what.splitlines()[0][:200], secrets)
+    what = _masked(what, secrets).splitlines()[0][:200]
     text = _masked(_account(error, argv), secrets)
     try:
         file, path = tempfile.mkstemp(prefix="batchproc-bug-", suffix=".txt")
@@ -69,6 +84,7 @@ def _secrets(argv: list[str]) -> dict[str, str]:
                 found[f.read(10_000).strip()] = "(a key)"
         except (OSError, ValueError):
             pass  # no file, or none of text: then nothing was read from it
+    found.update(_kept_out)
     return {secret: f"({name.strip('()')})" for secret, name in found.items() if len(secret) >= _FEWEST}
 
 

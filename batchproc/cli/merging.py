@@ -54,7 +54,7 @@ def merge_shards(
     lock = OutputLock(output)
     lock.acquire(break_lock=break_lock)
     try:
-        if is_merged(output) or (os.path.exists(output) and merged_here(output)):
+        if is_merged(output) or (has_lines(output) and merged_here(output)):
             if not is_merged(output):
                 note_merged(output)
             merged = _before(look(output, output + ".ckpt"), manifest.count)

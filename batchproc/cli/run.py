@@ -171,12 +171,14 @@ def run(**options: Any) -> int:
 def go(settings: RunSettings, options: dict[str, Any], **make: Any) -> int:
     """Begin a run, or what `make` makes of it, with the key and the headers that these options name."""
     from batchproc.cli.begin import begin
+    from batchproc.cli.bug import keep_out
 
     preset = preset_of(settings.provider, settings.base_url)
     headers = extra_headers(options["header"], os.environ, preset)
     key = None
     if settings.provider != "simulated":
         key = key_of(options["api_key_file"], preset, settings.base_url, headers, os.environ)
+    keep_out(key, headers.values(), settings.quota)
     return begin(
         settings,
         key=key,

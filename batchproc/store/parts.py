@@ -84,8 +84,8 @@ def read_manifest(output: str) -> Manifest | None:
 
 
 def is_merged(output: str) -> bool:
-    """Whether the parts of an output were put together."""
-    return os.path.exists(os.path.join(folder_of(output), MERGED))
+    """Whether the parts of an output were put together, and the output is still there."""
+    return os.path.exists(os.path.join(folder_of(output), MERGED)) and os.path.exists(output)
 
 
 def refuse_parts(output: str) -> None:

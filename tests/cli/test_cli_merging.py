@@ -167,3 +167,39 @@ def test_a_partial_merge_keeps_everything_that_is_there(parts: Parts) -> None:
     assert waiting == [sizes[0] + 6, sizes[0] + 9, *range(COUNT - sizes[3], COUNT)]
     assert parts.whole().startswith(text(parts))
     assert [read_line(line).index for line in text(parts).split(b"\n")[:-1]] == list(range(sizes[0] + 4))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("left", ["out.jsonl.ckpt", ""])
+def test_an_output_that_was_lost_after_the_merge_is_made_again(parts: Parts, left: str) -> None:
+    """The parts are the only place where the answers are: they are not removed for an output that is not there."""
+    for shard in range(SHARDS):
+        parts.write(shard)
+    merge_shards(parts.output)
+    os.unlink(parts.output)
+    if not left:
+        os.unlink(parts.output + ".ckpt")
+    with pytest.raises(FilesDoNotFit, match="made in shards"):  # a run would ask everything again
+        refuse_parts(parts.output)
+    assert merge_shards(parts.output, remove_parts=True).removed
+    assert text(parts) == parts.whole()
+    assert parts.files() == {"out.jsonl", "out.jsonl.ckpt"}
+
+
+def test_an_empty_output_is_not_taken_for_a_merged_one(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was there before; the merge died when only its checkpoint had its name."""
+    for shard in range(SHARDS):
+        parts.write(shard)
+    Path(parts.output).touch()
+    real = os.replace
+
+    def dies(source: str, target: str) -> None:
+        if target == parts.output:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", dies)
+        with pytest.raises(KeyboardInterrupt):
+            merge_shards(parts.output)
+    assert merge_shards(parts.output, remove_parts=True).removed
+    assert text(parts) == parts.whole()

@@ -291,8 +291,41 @@ def test_a_bug(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = Path(masked.hint.split("`")[1]).read_text()
     assert "0123" not in text
     assert "X-A=…" in text
+    cut = bug_found(RuntimeError(f"{'x' * 170} from-a-file-0123456789"), ["batchproc", *words])
+    assert "from-a" not in cut.message, "what is cut off is masked before"
     nowhere = code.replace("import sys,", "import sys, tempfile; tempfile.tempdir = '/no/such/folder'; import")
     done = subprocess.run([sys.executable, "-c", nowhere], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Traceback (most recent call last)" in done.stderr
     assert "hint: please report it with the text above" in done.stderr
+
+
+def test_a_bug_tells_no_secret_wherever_it_came_from(folder: Path) -> None:
+    """Keys, headers and passwords from the configuration and from variables, not only from the command line."""
+    secrets = ["file-key-0123456789", "in-the-config-0123", "in-a-variable-0123", "of-the-store-0123"]
+    (folder / "k").write_text(f"{secrets[0]}\n")
+    (folder / "c.toml").write_text(f'api-key-file = "k"\nheader = ["Authorization=Bearer {secrets[1]}"]\n')
+    (folder / "jobs.jsonl").write_text('{"model": "m", "messages": []}\n')
+    code = (
+        "import sys, batchproc.cli.begin as begin\n"
+        f"def broken(*_, **__): raise KeyError({' / '.join(secrets)!r})\n"
+        "begin.begin = broken\n"
+        "from batchproc.cli.main import main\n"
+        "sys.argv = ['batchproc', 'run', 'jobs.jsonl', '--config', 'c.toml', '--base-url', 'http://127.0.0.1:1/v1']\n"
+        "main()\n"
+    )
+    for variable, value in (
+        ("BATCHPROC_HEADER", f"X-Team={secrets[2]}"),
+        ("BATCHPROC_QUOTA", f"redis://me:{secrets[3]}@127.0.0.1:1/0"),
+    ):
+        env = os.environ | {"TMPDIR": str(folder), variable: value}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1, done.stderr
+        found = re.search("`(/.*)`", done.stderr)
+        assert found is not None, done.stderr
+        told = done.stderr + Path(found[1]).read_text()
+        from_config = secrets[1] if variable != "BATCHPROC_HEADER" else secrets[2]  # a variable goes before the file
+        for secret in (secrets[0], from_config, *([secrets[3]] if variable == "BATCHPROC_QUOTA" else [])):
+            assert secret not in told, f"{secret} of {variable}"

@@ -112,6 +112,9 @@ def test_an_ordinary_run_keeps_off_shards(jobs: str, output: str) -> None:
     with pytest.raises(UsageError, match="is a part of"):
         refuse_parts(path_of(output, 0, 1))
     Path(folder_of(output), MERGED).write_bytes(b"{}")
+    with pytest.raises(FilesDoNotFit, match="made in shards"):  # merged, and lost since
+        refuse_parts(output)
+    Path(output).touch()
     refuse_parts(output)
 
 
