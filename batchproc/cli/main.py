@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from batchproc import __version__
-from batchproc.errors import BatchprocError
+from batchproc.errors import BatchprocError, UsageError
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
@@ -132,8 +132,8 @@ def run_cli(args: list[str] | None = None) -> int:
     except Exception as e:
         lacking = _lacking(e)
         if lacking is not None:
-            _say(*lacking)
-            return 2
+            _say(lacking.message, lacking.hint)
+            return lacking.exit_code
         # Nobody thought of it: a traceback is for a file, not for whoever runs jobs.
         from batchproc.cli.bug import bug_found
 
@@ -142,15 +142,17 @@ def run_cli(args: list[str] | None = None) -> int:
         return told.exit_code
 
 
-def _lacking(error: Exception) -> tuple[str, str] | None:
+def _lacking(error: Exception) -> UsageError | None:
     """Which limit of the process an error comes from, and what to do; None where it is another error."""
     again = "what is answered is saved: then run the same command again"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return "there is no more memory", f"raise the limit (`ulimit -v`, or that of the container); {again}"
+        return UsageError(
+            "there is no more memory", f"raise the limit (`ulimit -v`, or that of the container); {again}"
+        )
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
-        return "no more files can be opened", f"raise the limit: ulimit -n 1024; {again}"
+        return UsageError("no more files can be opened", f"raise the limit: `ulimit -n 1024`; {again}")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return "no more threads can be started", f"raise the limit of processes (`ulimit -u`); {again}"
+        return UsageError("no more threads can be started", f"raise the limit of processes (`ulimit -u`); {again}")
     return None
 
 
