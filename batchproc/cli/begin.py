@@ -18,6 +18,7 @@ from batchproc.cli.closing import done_before
 from batchproc.cli.place import check_folder
 from batchproc.cli.stdout import write_document
 from batchproc.errors import UsageError
+from batchproc.interrupt import heard
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Status
 from batchproc.store.adopt import adopt
@@ -49,6 +50,7 @@ def begin(
     make: type[Run] = Run,
 ) -> int:
     """Run, or what `make` does instead; returns the exit code. Raises BatchprocError."""
+    heard()
     if as_json and settings.output == "-":
         raise UsageError(
             "`--json` and `-o -` both want standard output", "write the results to a file: `-o results.jsonl`"

@@ -12,6 +12,7 @@ import click
 
 from batchproc import __version__
 from batchproc.errors import BatchprocError, UsageError
+from batchproc.interrupt import heard, quiet
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
@@ -40,6 +41,8 @@ _SAY = {
     "completion": "Print the script by which a shell completes commands, options and file names.",
 }
 
+_LATE = ("run", "retry")  # they call `heard` when their imports are done, and before they do anything
+
 _EXAMPLES = """\b
 Examples:
   batchproc check jobs.jsonl                      what is in it, how long it takes, what it costs
@@ -64,6 +67,15 @@ class Lazy(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(module), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that is typed. All but those that import much more hear Ctrl-C from here on."""
+        found = super().resolve_command(ctx, args)
+        if found[0] not in _LATE:
+            heard()
+        return found
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What it is for, then the examples."""
@@ -93,7 +105,14 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the program and exit."""
     _keep_streams()
-    sys.exit(run_cli(args))
+    code = run_cli(args)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # closed or broken: said already
+    quiet()
+    sys.exit(code)
 
 
 def _keep_streams() -> None:

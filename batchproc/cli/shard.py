@@ -17,6 +17,7 @@ from batchproc.cli.place import check_folder
 from batchproc.engine.run import Ending
 from batchproc.errors import FilesDoNotFit, InputChanged, Locked, UsageError
 from batchproc.events import Note
+from batchproc.interrupt import heard
 from batchproc.model import RawLine
 from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings, Shard
@@ -50,6 +51,7 @@ def run_shard(settings: RunSettings, begin: Callable[[RunSettings], int], say: C
     `say` takes lines for people. The first shard that starts cuts the job file; all others find the manifest. Raises
     UsageError, FilesDoNotFit, DiskFailed.
     """
+    heard()
     assert settings.shard is not None  # noqa: S101 - the caller has looked
     manifest = manifest_of(settings, settings.shard.count)
     for option, value in (("--max-cost", settings.max_cost), ("--max-total-tokens", settings.max_total_tokens)):
