@@ -8,9 +8,10 @@ What is here is the public Python API; everything else may change. Nothing is im
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers know it by its name; the module typing takes a while to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from batchproc.api.result import Error, Result
     from batchproc.api.run import run_jobs
     from batchproc.errors import BatchprocError, DiskFailed, FilesDoNotFit, ProviderRefused, RunStopped, UsageError

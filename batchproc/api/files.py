@@ -25,6 +25,7 @@ from batchproc.store.checkpoint import Told, parse_result
 from batchproc.store.files import disk_failed
 from batchproc.store.lock import HEARTBEAT_S, OutputLock
 from batchproc.store.opening import OpenedStore, open_store
+from batchproc.store.parts import refuse_parts
 from batchproc.store.reading import lines_of, read_records
 from batchproc.store.recover import answered_digests
 from batchproc.store.results import ResultStore
@@ -42,6 +43,7 @@ class WithFiles:
         self.store: ResultStore = opened.store
         self.opened = opened
         self._lock = lock
+        self._path = settings.output
         self._delivery = delivery
         self._beat_at = 0.0
         self._watch: Watch | None = None
@@ -56,6 +58,7 @@ class WithFiles:
     async def open(cls, settings: RunSettings, delivery: Delivery) -> WithFiles:
         """Take the lock and open the files. Raises UsageError, FilesDoNotFit, DiskFailed."""
         check_places(settings)
+        refuse_parts(settings.output)
         lock = OutputLock(settings.output)
         lock.acquire()
         try:
@@ -70,9 +73,18 @@ class WithFiles:
     def passed(self, raw: RawLine) -> None:
         """Deliver what was answered before."""
         if raw.index < self._written:
-            self._delivery.put(_result_in(next(self._lines)[1] + b"\n"))
+            self._delivery.put(self._result_in(next(self._lines)[1] + b"\n", raw.index))
         elif (ended := self._waiting.pop(raw.index, None)) is not None:
             self._delivery.put(result_of(ended))
+
+    def _result_in(self, line: bytes, index: int) -> Result:
+        seen = read_line(line)
+        if seen is None:
+            raise FilesDoNotFit(
+                f"line {index + 1} of `{self._path}` is not what batchproc wrote there",
+                "put back what was there, or choose another `output`",
+            )
+        return Result(seen.index, line, seen.usage, failed=seen.code is not None)
 
     def watch(self, parts: Parts) -> None:
         """Note what these parts do over time, for `batchproc report`."""
@@ -154,13 +166,6 @@ class WithFiles:
     def close(self, *, done: bool = False) -> None:
         """Let `run` end."""
         self.store.close(done=done)
-
-
-def _result_in(line: bytes) -> Result:
-    seen = read_line(line)
-    if seen is None:
-        raise FilesDoNotFit("a line of the output is not what batchproc wrote there", "look at the file")
-    return Result(seen.index, line, seen.usage, failed=seen.code is not None)
 
 
 def _read_waiting(opened: OpenedStore, checkpoint: str) -> dict[int, Ended]:

@@ -35,12 +35,12 @@ def settings_of(o: Mapping[str, Any]) -> RunSettings:
     provider, base_url = _address(o)
     model, endpoint = o["model"], o["endpoint"]
     if model is not None and not model.strip():
-        raise UsageError("`model` is empty")
+        raise UsageError("`model` is empty", "name one, for example 'gpt-4o-mini', or leave it out")
     if endpoint is not None and not is_plain_path(endpoint):
         raise UsageError(f"`endpoint` {endpoint!r} is not a plain absolute path", "for example '/v1/chat/completions'")
     output = os.fspath(o["output"]) if o["output"] is not None else None
     if output is None and o["checkpoint"] is not None:
-        raise UsageError("`checkpoint` without `output`", "name the `output` that it belongs to")
+        raise UsageError("`checkpoint` is given without `output`", "name the `output` that it belongs to")
     if output == "-":
         raise UsageError("`output` is the path of a file, not `-`", "leave it out: results are yielded anyway")
     return RunSettings(
@@ -114,9 +114,12 @@ def _check_kinds(o: Mapping[str, Any]) -> None:
     share = o["fail_over"]
     _check("fail_over", share, (int, float), "a number from 0 to 1")
     if share is not None and not 0 <= share <= 1:
-        raise UsageError(f"`fail_over` is {share}", "give a share of the jobs, such as 0.05")
+        raise UsageError(f"`fail_over` is {share}: it must be from 0 to 1", "give a share of the jobs, such as 0.05")
     if o["on_daily_limit"] not in ("stop", "wait"):
-        raise UsageError(f"`on_daily_limit` is {o['on_daily_limit']!r}", "it is 'stop' or 'wait'")
+        raise UsageError(
+            f"`on_daily_limit` is {o['on_daily_limit']!r}: it must be 'stop' or 'wait'",
+            "'stop' ends the run where a day's limit is used up, 'wait' waits until more fits in",
+        )
 
 
 def _check(name: str, value: object, kinds: Any, words: str, *, needed: bool = False) -> None:
@@ -130,13 +133,15 @@ def _check(name: str, value: object, kinds: Any, words: str, *, needed: bool = F
 def _check_amount(name: str, value: object) -> None:
     _check(name, value, int, "a whole number", needed=name == "max_attempts")
     if isinstance(value, int) and not 1 <= value <= _MOST:
-        raise UsageError(f"`{name}` is {value}: it must be at least 1", "leave it out for no limit")
+        bound = "at least 1" if value < 1 else f"at most {_MOST:,}"
+        raise UsageError(f"`{name}` is {value}: it must be {bound}", "leave it out for what is usual")
 
 
 def _check_seconds(name: str, value: object) -> None:
     _check(name, value, (int, float), "a number of seconds", needed=name != "stop_after")
     if isinstance(value, int | float) and (math.isnan(value) or value < 0 or (value == 0 and name not in _MAY_BE_ZERO)):
-        raise UsageError(f"`{name}` is {value}: it must be a number of seconds, more than 0")
+        least = "0 or more" if name in _MAY_BE_ZERO else "more than 0"
+        raise UsageError(f"`{name}` is {value}: it must be {least}", "give seconds, for example 30 or 0.5")
 
 
 def _limits(o: Mapping[str, Any]) -> Limits:
@@ -171,5 +176,7 @@ def _pico(dollars: object) -> int | None:
     except (InvalidOperation, ValueError, OverflowError):
         pico = 0
     if not 0 < pico <= _MOST * PICO:
-        raise UsageError(f"`max_cost` is {dollars}: it must be an amount of dollars such as 5 or 0.25")
+        raise UsageError(
+            f"`max_cost` is {dollars}: it must be an amount of dollars, more than 0", "for example 5 or '0.25'"
+        )
     return pico

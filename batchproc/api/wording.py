@@ -8,6 +8,7 @@ from batchproc.core.decisions import Halt, HaltKind
 from batchproc.errors import BatchprocError, ProviderRefused, RunStopped, UsageError
 
 _AGAIN = "with `output` the same call goes on where it stopped"
+_ANOTHER = ", or choose another `output`"
 _HINTS = {
     HaltKind.REFUSED: "mend it at the provider (key, money, account)",
     HaltKind.MAX_WAIT: f"`max_wait` sets how long to wait; {_AGAIN}",
@@ -18,15 +19,26 @@ _HINTS = {
 _INSTEAD = (
     ("name a file with `--api-key-file`", "give `api_key`"),
     ("run the same command with a higher", "call again with a higher"),
+    ("run the same command again", "make the same call again"),
     (": it goes on where it stopped", f"; {_AGAIN}"),
+    (
+        "put the old input back to go on, or start over with `--fresh`",
+        f"give the old jobs again{_ANOTHER}; `--fresh` starts over",
+    ),
+    ("change it back to go on", f"change it back to go on{_ANOTHER}"),
     ("give secrets by `--header NAME=@FILE`", "give secrets by `headers`"),
     ("`--prices FILE`", "`prices`"),
     ("`--assume-max-output N`", "`assume_max_output`"),
     ("or with `--model`", "or with `model`"),
     ("choose another output with `-o`", "choose another `output`"),
     ("name a file with `-o`", "name a file"),
+    ("name a plain file with `-o`; `-o -` writes to standard output", "name a plain file"),
+    ("choose another place with `-o`", "choose another `output`"),
+    ("choose a folder you may write to with `-o`", "choose an `output` in a folder you may write to"),
     ("name another output with `-o`", "name another `output`"),
 )
+_COMMANDS_OWN = re.compile("`--(accept-changes|adopt|fresh|break-lock)`")  # what can be done, but not from Python
+_COMMAND = re.compile("(`[a-z][a-z-]* [^`]*`)")  # what is typed in a shell stays as it is
 _VALUE = re.compile(r"`--([a-z][a-z-]*) ([^`]+)`")
 _OPTION = re.compile(r"--([a-z][a-z-]*)")
 
@@ -35,6 +47,17 @@ def in_python(text: str) -> str:
     """What is said to whoever types a command, for whoever calls a function: `--max-wait 5` is `max_wait=5`."""
     for of_the_command, ours in _INSTEAD:
         text = text.replace(of_the_command, ours)
+    ours, own, theirs = text, "", ""
+    if found := _COMMANDS_OWN.search(text):
+        ours, theirs = text[: found.start()], text[found.start() :]
+        own = "with the command: "
+    return "".join(_respelt(each) for each in _COMMAND.split(ours)) + own + theirs
+
+
+def _respelt(text: str) -> str:
+    """Options as arguments; a command is left alone."""
+    if _COMMAND.match(text):
+        return text
     text = _VALUE.sub(lambda m: f"`{m[1].replace('-', '_')}={m[2]}`", text)
     return _OPTION.sub(lambda m: m[1].replace("-", "_"), text)
 

@@ -121,7 +121,7 @@ def header_parts(option: str) -> tuple[str, str]:
 def checked_header(name: str, value: str) -> str:
     """The value of a header that may be sent. Raises UsageError, which does not show it."""
     if _TOKEN.fullmatch(name) is None:
-        raise UsageError("the name of a header is not one word", "for example {'X-Team': '7'}")
+        raise UsageError(f"the name `{name}` of a header is not one word", "for example {'X-Team': '7'}")
     return _plain(value, f"the header `{name}`")
 
 

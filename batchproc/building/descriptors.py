@@ -30,6 +30,6 @@ def room_for(wanted: int, *, may_raise: bool = True) -> int:
     if soft != resource.RLIM_INFINITY and soft < _LEAST:
         raise UsageError(
             f"this process may have only {soft} open files, and needs {_LEAST} at least",
-            "raise the limit: ulimit -n 1024",
+            "raise the limit: `ulimit -n 1024`",
         )
     return wanted if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft - _OURS))

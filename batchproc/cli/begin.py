@@ -15,9 +15,10 @@ from batchproc.building.parts import Access
 from batchproc.building.places import check_places
 from batchproc.cli.assemble import Run
 from batchproc.cli.closing import done_before
-from batchproc.cli.place import folder
+from batchproc.cli.place import check_folder
 from batchproc.cli.stdout import write_document
 from batchproc.errors import UsageError
+from batchproc.interrupt import heard
 from batchproc.settings import RunSettings
 from batchproc.snapshot import Status
 from batchproc.store.adopt import adopt
@@ -49,6 +50,7 @@ def begin(
     make: type[Run] = Run,
 ) -> int:
     """Run, or what `make` does instead; returns the exit code. Raises BatchprocError."""
+    heard()
     if as_json and settings.output == "-":
         raise UsageError(
             "`--json` and `-o -` both want standard output", "write the results to a file: `-o results.jsonl`"
@@ -119,8 +121,10 @@ def is_terminal(stream: object) -> bool:
 
 def _check_files(settings: RunSettings) -> None:
     check_input(settings.jobs)
-    if settings.part is None and settings.output != "-":
-        refuse_parts(settings.output)
+    if settings.output != "-":
+        check_folder(settings.jobs, settings.output, settings.checkpoint)
+        if settings.part is None:
+            refuse_parts(settings.output)
     if settings.adopt and settings.fresh:
         raise UsageError(
             "`--adopt` and `--fresh` contradict each other",
@@ -132,8 +136,6 @@ def _check_files(settings: RunSettings) -> None:
         if settings.fresh:
             raise UsageError("`--fresh` makes no sense with `-o -`: there is no file to start over", _TO_A_FILE)
         return
-    if not folder() and not all(map(os.path.isabs, (settings.jobs, settings.output, settings.checkpoint))):
-        raise UsageError("the folder in which this was typed was removed", "go to one that is there, and type it again")
     check_places(settings)
 
 

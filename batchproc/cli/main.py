@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from batchproc import __version__
-from batchproc.errors import BatchprocError
+from batchproc.errors import BatchprocError, UsageError
+from batchproc.interrupt import heard, quiet
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
@@ -40,6 +41,8 @@ _SAY = {
     "completion": "Print the script by which a shell completes commands, options and file names.",
 }
 
+_LATE = ("run", "retry")  # they call `heard` when their imports are done, and before they do anything
+
 _EXAMPLES = """\b
 Examples:
   batchproc check jobs.jsonl                      what is in it, how long it takes, what it costs
@@ -64,6 +67,15 @@ class Lazy(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(module), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The subcommand that is typed. All but those that import much more hear Ctrl-C from here on."""
+        found = super().resolve_command(ctx, args)
+        if found[0] not in _LATE:
+            heard()
+        return found
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """What it is for, then the examples."""
@@ -93,7 +105,14 @@ def cli() -> None:
 def main(args: list[str] | None = None) -> None:
     """Run the program and exit."""
     _keep_streams()
-    sys.exit(run_cli(args))
+    code = run_cli(args)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass  # closed or broken: said already
+    quiet()
+    sys.exit(code)
 
 
 def _keep_streams() -> None:
@@ -132,8 +151,8 @@ def run_cli(args: list[str] | None = None) -> int:
     except Exception as e:
         lacking = _lacking(e)
         if lacking is not None:
-            _say(*lacking)
-            return 2
+            _say(lacking.message, lacking.hint)
+            return lacking.exit_code
         # Nobody thought of it: a traceback is for a file, not for whoever runs jobs.
         from batchproc.cli.bug import bug_found
 
@@ -142,15 +161,17 @@ def run_cli(args: list[str] | None = None) -> int:
         return told.exit_code
 
 
-def _lacking(error: Exception) -> tuple[str, str] | None:
+def _lacking(error: Exception) -> UsageError | None:
     """Which limit of the process an error comes from, and what to do; None where it is another error."""
     again = "what is answered is saved: then run the same command again"
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return "there is no more memory", f"raise the limit (`ulimit -v`, or that of the container); {again}"
+        return UsageError(
+            "there is no more memory", f"raise the limit (`ulimit -v`, or that of the container); {again}"
+        )
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
-        return "no more files can be opened", f"raise the limit: ulimit -n 1024; {again}"
+        return UsageError("no more files can be opened", f"raise the limit: `ulimit -n 1024`; {again}")
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
-        return "no more threads can be started", f"raise the limit of processes (`ulimit -u`); {again}"
+        return UsageError("no more threads can be started", f"raise the limit of processes (`ulimit -u`); {again}")
     return None
 
 

@@ -21,7 +21,7 @@ from batchproc.store.files import disk_failed, sync_folder
 from batchproc.store.lock import HEARTBEAT_S, OutputLock
 from batchproc.store.look import look
 from batchproc.store.merge import Together, merge, merged_here, note_merged
-from batchproc.store.parts import MANIFEST, MERGED, Manifest, folder_of, is_merged, read_manifest
+from batchproc.store.parts import MANIFEST, MERGED, Manifest, folder_of, is_merged, merge_of, read_manifest
 from batchproc.store.recover import has_lines
 from batchproc.ui.console import Console, audience
 from batchproc.ui.jsontext import json_line
@@ -88,7 +88,7 @@ def _merge(output: str, manifest: Manifest, jobs: str | None, partial: bool, loc
         if has_lines(path) and not (path != output and merged_here(output)):
             raise ForeignOutput(
                 f"`{path}` exists, and was not made by `batchproc merge`",
-                "move it away, or merge elsewhere: nothing is overwritten",
+                f"move it away, then type `{merge_of(output)}` again: nothing is overwritten",
             )
     attempts = attempts_of(output)
     missing = not_done(manifest, attempts)
@@ -96,10 +96,13 @@ def _merge(output: str, manifest: Manifest, jobs: str | None, partial: bool, loc
         raise _unfinished(output, manifest, attempts, missing)
     at_work = [a for i in missing for a in attempts.get(i, ()) if a.running]
     if at_work:
-        raise Locked(f"`{at_work[0].path}` is being written by another batchproc", "stop it, or wait for it")
+        raise Locked(
+            f"`{at_work[0].path}` is being written by another batchproc",
+            f"stop it, or wait for it: `batchproc status {quoted(output)}` tells how far it is",
+        )
     jobs = jobs if jobs is not None else manifest.jobs
     if not os.path.isfile(jobs):
-        raise UsageError(f"there is no job file `{jobs}`", "say where it is now with `--jobs FILE`")
+        raise UsageError(f"the job file `{jobs}` is not there", "say where it is now with `--jobs FILE`")
     command, folder = command_of(attempts, manifest, None, output)
     together = asyncio.run(merge(output, manifest, jobs, attempts, command=command, folder=folder, tick=_beating(lock)))
     return _merged(output, manifest, together, command, retry_typed(shlex.split(command), output, jobs, folder))
@@ -181,7 +184,10 @@ def _remove(output: str) -> None:
     """Remove the parts, the notes that tell of them last. Raises Locked, DiskFailed."""
     for attempt in (a for group in attempts_of(output).values() for a in group):
         if attempt.running:
-            raise Locked(f"`{attempt.path}` is being written by another batchproc", "the parts are kept: stop it first")
+            raise Locked(
+                f"`{attempt.path}` is being written by another batchproc",
+                "the parts are kept: stop it, then type the same again",
+            )
     folder = folder_of(output)
     try:
         left = [name for name in os.listdir(folder) if name.startswith(MANIFEST + ".")]  # by a kill

@@ -77,7 +77,7 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
     help="How much may be sent at once, in seconds' worth of the limit.",
 )
 @option("--quota", type=QUOTA, metavar="URL", help="Where limits that several runs share are kept.  [default: nowhere]")
-@option("--quota-fraction", type=FRACTION, default=1.0, show_default="1", help="Use no more than this share of it.")
+@option("--quota-fraction", type=FRACTION, default="1", show_default=True, help="Use no more than this share of it.")
 @option("--quota-reset", is_flag=True, help="Let these limits replace those that the first run gave the quota.")
 @option(
     "--on-quota-loss",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sys
 from collections.abc import Callable
 
@@ -12,9 +13,11 @@ from msgspec import structs
 from batchproc.building.firstlook import FIRST, look
 from batchproc.cli.assemble import Run
 from batchproc.cli.begin import is_terminal
+from batchproc.cli.place import check_folder
 from batchproc.engine.run import Ending
 from batchproc.errors import FilesDoNotFit, InputChanged, Locked, UsageError
 from batchproc.events import Note
+from batchproc.interrupt import heard
 from batchproc.model import RawLine
 from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings, Shard
@@ -48,8 +51,8 @@ def run_shard(settings: RunSettings, begin: Callable[[RunSettings], int], say: C
     `say` takes lines for people. The first shard that starts cuts the job file; all others find the manifest. Raises
     UsageError, FilesDoNotFit, DiskFailed.
     """
-    if settings.shard is None:
-        raise UsageError("which shard to run is not said", "add `--shard i/N`, for example `--shard 0/8`")
+    heard()
+    assert settings.shard is not None  # noqa: S101 - the caller has looked
     manifest = manifest_of(settings, settings.shard.count)
     for option, value in (("--max-cost", settings.max_cost), ("--max-total-tokens", settings.max_total_tokens)):
         if value is not None and settings.shard.count > 1:
@@ -122,17 +125,20 @@ def _refuse(settings: RunSettings) -> None:
             "`--checkpoint` makes no sense with `--shard`",
             f"leave it out: each shard has its own in `{folder_of(settings.output)}`",
         )
+    check_folder(settings.jobs, settings.output)
     what = cannot_be_cut(settings.jobs)
     if what:
         raise UsageError(
             f"{what} cannot be read in shards",
-            "write the jobs to a plain file first, for example `zcat jobs.gz > jobs.jsonl`",
+            "write the jobs to a plain file first, for example `zcat jobs.jsonl.gz > jobs.jsonl`",
         )
     if os.path.isdir(settings.output):
         raise UsageError(f"the output `{settings.output}` is a directory", "name a file with `-o`")
     folder = os.path.dirname(settings.output) or "."
     if not os.path.isdir(folder):
-        raise UsageError(f"there is no folder `{folder}` for the output", f"make it first: mkdir -p {folder}")
+        raise UsageError(
+            f"there is no folder `{folder}` for the output", f"make it first: `mkdir -p {shlex.quote(folder)}`"
+        )
 
 
 async def _look(settings: RunSettings) -> None:
@@ -191,7 +197,10 @@ def _run_an_attempt(
             return begin(_settings_of(settings, path, part))
         except Locked:
             continue  # a third one was quicker
-    raise FilesDoNotFit(f"other processes take every attempt of shard {shard} of `{output}`", "start it once only")
+    raise FilesDoNotFit(
+        f"other processes take every attempt of shard {shard} of `{output}`",
+        f"start each shard once only; `batchproc status {shlex.quote(output)}` tells who is at work",
+    )
 
 
 def _settings_of(settings: RunSettings, path: str, part: tuple[int, int]) -> RunSettings:

@@ -11,7 +11,10 @@ from batchproc.errors import DiskFailed
 def write_document(document: bytes) -> None:
     """Write a document to standard output. Raises DiskFailed where it is full or closed."""
     if sys.stdout is None:
-        raise DiskFailed("standard output is closed, and the document has no other place")
+        raise DiskFailed(
+            "standard output is closed, and the document has no other place",
+            "type the same command again with a standard output, for example `> FILE`",
+        )
     try:
         sys.stdout.buffer.write(document)
         sys.stdout.buffer.flush()

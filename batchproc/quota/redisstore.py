@@ -40,7 +40,7 @@ class RedisStore:
             from redis.backoff import NoBackoff
         except ImportError:
             raise UsageError(
-                "`--quota redis://…` needs the package redis", "type: pip install 'batchproc[redis]'"
+                "`--quota redis://…` needs the package redis", "install it: `pip install 'batchproc[redis]'`"
             ) from None
         # One connection, without the library's client around it: that alone would cost as much as all the rest.
         quick: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": None, "retry": Retry(NoBackoff(), 0)}
@@ -53,7 +53,7 @@ class RedisStore:
             text = str(e) if isinstance(e, QuotaLost) else "its address cannot be understood"
             raise UsageError(
                 f"the quota store at {self._where} cannot be used: {text}",
-                "is the server running, and does its address in `--quota` fit? try: redis-cli -u URL ping",
+                "look whether the server runs, and whether its address in `--quota` is right: `redis-cli -u URL ping`",
             ) from None
 
     async def probe(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -36,19 +37,22 @@ class SqliteStore:
         self._clock = clock
         self._db: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
+        self._answered = False  # once: a first exchange meets all the others that are just beginning
 
     async def open(self) -> None:
         """Open the file, or make it. Raises UsageError."""
         folder = os.path.dirname(self.path) or "."
         if not os.path.isdir(folder):
-            raise UsageError(f"there is no folder `{folder}` for the quota", f"make it first: mkdir -p {folder}")
+            raise UsageError(
+                f"there is no folder `{folder}` for the quota", f"make it first: `mkdir -p {shlex.quote(folder)}`"
+            )
         try:
             self._open(_OPENING_S)
         except QuotaLost as e:
             self._drop()
             raise UsageError(
                 f"the quota file `{self.path}` cannot be used: {e}",
-                "while no run uses it, it may be removed: a new one is made; or name another in `--quota`",
+                "name another file in `--quota`; while no run uses this one, it may be removed: a new one is made then",
             ) from None
 
     def _open(self, patience_s: float) -> None:
@@ -88,10 +92,12 @@ class SqliteStore:
 
     async def exchange(self, asks: Sequence[Ask]) -> list[Granted]:
         """Carry out all of this, or nothing. Raises QuotaLost."""
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = time.monotonic() + (_PATIENCE_S if self._answered else _OPENING_S)
         while True:
             try:
-                return self._exchange(asks)
+                granted = self._exchange(asks)
+                self._answered = True
+                return granted
             except sqlite3.OperationalError as e:
                 code = getattr(e, "sqlite_errorcode", 0) & 0xFF
                 if code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) or time.monotonic() > deadline:

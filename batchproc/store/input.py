@@ -50,7 +50,16 @@ class Opened(Struct, frozen=True):
 
 def cannot_read(error: OSError) -> UsageError:
     """What to say where the disk, or whoever is at the other end of a pipe, fails."""
-    return UsageError(f"the input cannot be read: {error.strerror or error}", f"mend that; {_AGAIN}")
+    return UsageError(
+        f"the input cannot be read: {error.strerror or error}",
+        f"look at the disk, or at what writes to the pipe; {_AGAIN}",
+    )
+
+
+def cannot_open(name: str, error: OSError) -> UsageError:
+    """What to say where a job file is there, but cannot be opened or looked at."""
+    why = error.strerror or str(error)
+    return UsageError(f"`{name}` cannot be opened: {why}", "name a file that can be read, or `-` for standard input")
 
 
 class _FileBlocks:
@@ -193,9 +202,7 @@ async def open_input(name: str, offset: int = 0, part: tuple[int, int] | None = 
             return Opened(_ThreadBlocks(cast(IO[bytes], _Pipe(name))), None, None, None)
         raw = _open(name)
     except OSError as e:
-        raise UsageError(
-            f"`{name}` cannot be opened: {e.strerror}", "name a file that can be read, or `-` for standard input"
-        ) from e
+        raise cannot_open(name, e) from e
     try:
         head = os.pread(raw.fileno(), 4, raw.tell())
     except OSError as e:
@@ -216,7 +223,7 @@ async def _open_part(name: str, offset: int, start: int, stop: int) -> Opened:
         st = os.stat(name)
         file = await aiofiles.open(name, "rb", buffering=0)
     except OSError as e:
-        raise UsageError(f"`{name}` cannot be opened: {e.strerror}") from e
+        raise cannot_open(name, e) from e
     await file.seek(start + offset)
     identity = InputIdentity(stop - start, st.st_mtime_ns, st.st_ino)
     return Opened(PartBlocks(file, stop - start - offset), identity, stop - start, file.fileno(), start)

@@ -96,7 +96,9 @@ def told_by(output: str, checkpoint: str) -> Marks:
         raise UsageError(f"`{output}` is a folder", "name the results file of a run")
     if not os.path.exists(output) and not os.path.exists(checkpoint):
         if os.path.exists(os.path.join(folder_of(output), MANIFEST)):
-            raise UsageError(f"`{output}` is made in shards, and not merged yet", f"`{merge_of(output)}` first")
+            raise UsageError(
+                f"`{output}` is made in shards, and not merged yet", f"put them together first: `{merge_of(output)}`"
+            )
         raise UsageError(f"there is no file `{output}`", "name the results file of a run, as its last words do")
     try:
         marks = read_marks(checkpoint, sums=False) if has_lines(checkpoint) else Marks()

@@ -96,7 +96,7 @@ async def merge(
     if size < manifest.size:
         raise InputChanged(
             f"the job file `{jobs}` had {manifest.size:,} bytes when it was cut into shards, and has {size:,}",
-            "name the one that was cut with `--jobs FILE`",
+            "put the old one back, or say with `--jobs FILE` where it is now",
         )
     out, ckpt = Growing(output + SUFFIX), Growing(output + ".ckpt" + SUFFIX)
     try:
@@ -198,7 +198,10 @@ def _result(raw: RawLine, found: Found, parser: JobParser) -> Result:
     try:
         line = renumbered(found.line, raw.index, raw.digest, raw.line, lambda: _name_of(raw, parser))
     except ValueError:
-        raise FilesDoNotFit(f"the result of job {raw.index} was not written by batchproc") from None
+        raise FilesDoNotFit(
+            f"the result of job {raw.index} (line {raw.line} of the input) does not read as batchproc writes it",
+            "put back the part as it was; or remove it, and run its shard again: its jobs are asked again then",
+        ) from None
     before, colon, message = seen.message.partition(": ")
     if not colon or not before.startswith("line ") or not before[5:].isdigit():
         message = seen.message

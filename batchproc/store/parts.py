@@ -20,6 +20,7 @@ from msgspec import Struct
 from batchproc.core.resume import Found, Step, decide
 from batchproc.errors import DiskFailed, FilesDoNotFit, ForeignOutput, InputChanged, UsageError
 from batchproc.store.files import disk_failed, sync_folder
+from batchproc.store.input import cannot_open
 from batchproc.store.packed import is_compressed
 from batchproc.store.ranges import cuts_of
 from batchproc.store.recover import has_lines
@@ -71,7 +72,10 @@ def read_manifest(output: str) -> Manifest | None:
             with open(path, "rb") as f:
                 manifest = _DECODER.decode(f.read())
             if manifest.version > _VERSION:
-                raise FilesDoNotFit(f"`{path}` was written by a newer batchproc", "go on with that one")
+                raise FilesDoNotFit(
+                    f"`{path}` was written by a newer batchproc",
+                    "go on with that version: `pip install --upgrade batchproc`",
+                )
             return manifest
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -79,7 +83,9 @@ def read_manifest(output: str) -> Manifest | None:
             disk_failed("reading", path, e)
         except msgspec.MsgspecError:
             if time.monotonic() > until:  # else another process may be writing it, where files cannot be linked
-                raise FilesDoNotFit(f"`{path}` is damaged", "put a copy of it back") from None
+                raise FilesDoNotFit(
+                    f"`{path}` is damaged", f"put a copy of it back; or {_MOVE.format(folder_of(output))}"
+                ) from None
             time.sleep(0.05)
 
 
@@ -92,13 +98,15 @@ def refuse_parts(output: str) -> None:
     """Raise for an output that an ordinary run must not write: one made in shards, or a part of one."""
     if os.path.exists(os.path.join(folder_of(output), MANIFEST)) and not is_merged(output):
         raise FilesDoNotFit(
-            f"`{output}` is made in shards, whose answers are in `{folder_of(output)}`", f"`{merge_of(output)}` first"
+            f"`{output}` is made in shards, whose answers are in `{folder_of(output)}`",
+            f"put them together first: `{merge_of(output)}`",
         )
     whole, suffix = os.path.splitext(os.path.dirname(os.path.abspath(output)))
     if suffix == ".parts" and os.path.exists(os.path.join(whole + suffix, MANIFEST)):
+        whole = whole if os.path.isabs(output) else os.path.relpath(whole)
         raise UsageError(
-            f"`{output}` is a part of `{os.path.relpath(whole)}`, which is made in shards",
-            f"`batchproc run … --shard i/N` goes on with it; `{merge_of(os.path.relpath(whole))}` puts all together",
+            f"`{output}` is a part of `{whole}`, which is made in shards",
+            f"`batchproc run … --shard i/N` goes on with it; `{merge_of(whole)}` puts all together",
         )
 
 
@@ -161,7 +169,7 @@ def cannot_be_cut(jobs: str) -> str:
     try:
         return "a compressed file" if is_compressed(jobs) else ""
     except OSError as e:
-        raise UsageError(f"`{jobs}` cannot be opened: {e.strerror}") from e
+        raise cannot_open(jobs, e) from e
 
 
 def _new(jobs: str, count: int, identity: Mapping[str, str | None]) -> Manifest:
@@ -170,7 +178,7 @@ def _new(jobs: str, count: int, identity: Mapping[str, str | None]) -> Manifest:
         with open(jobs, "rb", buffering=0) as f:
             cuts = cuts_of(f.fileno(), size, count)
     except OSError as e:
-        raise UsageError(f"`{jobs}` cannot be read: {e.strerror}") from e
+        raise cannot_open(jobs, e) from e
     return Manifest(os.path.abspath(jobs), size, mtime_ns, head, tail, cuts, dict(identity))
 
 
@@ -182,7 +190,7 @@ def _look_of(jobs: str) -> tuple[int, int, str, str]:
             head = os.pread(f.fileno(), _PROBE, 0)
             tail = os.pread(f.fileno(), _PROBE, max(0, st.st_size - _PROBE))
     except OSError as e:
-        raise UsageError(f"`{jobs}` cannot be read: {e.strerror}") from e
+        raise cannot_open(jobs, e) from e
     return st.st_size, st.st_mtime_ns, hashlib.sha256(head).hexdigest(), hashlib.sha256(tail).hexdigest()
 
 
@@ -213,7 +221,9 @@ def _made(output: str, manifest: Manifest) -> Manifest:
     sync_folder(path)
     had = read_manifest(output)
     if had is None:
-        raise DiskFailed(f"`{path}` was written, and is not there", "let nothing touch the folder during a run")
+        raise DiskFailed(
+            f"`{path}` was written, and is not there", "let nothing else touch that folder, then start the shard again"
+        )
     return had
 
 

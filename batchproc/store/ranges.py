@@ -82,7 +82,7 @@ class PartBlocks:
         if not block:
             raise UsageError(
                 "the input became shorter while the run was reading it",
-                "put the old input back, then run the same command again",
+                "let nothing write to it during a run; what is answered is saved: run the same command again",
             )
         self._left -= len(block)
         return block

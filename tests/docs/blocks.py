@@ -43,6 +43,7 @@ ALL = [block for page in PAGES for block in blocks(page)]
 NOT_RUN = {
     ("README.md", "Try it"): ".ci/run types it in a fresh clone",
     ("README.md", "Tests"): "it is what runs this; .ci/run types it in a fresh clone",
+    ("docs/scaling.md", "Slurm: an array"): "a script for a scheduler, which sets its variables; the page says so",
 }
 
 # What a block needs that is not everywhere: then it is skipped, and says so.
@@ -54,6 +55,11 @@ INSTEAD = {
     "range(100_000)": ("range(60)", "a small table shows as much"),
     "--stop-after 6h": ("--stop-after 60", "a test that hangs should not do so for six hours"),
     "http://localhost:8000/v1": ("$SIMULATED", "the simulated provider listens elsewhere"),
+    " a.jsonl --rpm": (" jobs.jsonl -o a.jsonl --rpm", "three runs of the same jobs show as much"),
+    " b.jsonl --rpm": (" jobs.jsonl -o b.jsonl --rpm", "three runs of the same jobs show as much"),
+    " c.jsonl --rpm": (" jobs.jsonl -o c.jsonl --rpm", "three runs of the same jobs show as much"),
+    "sqlite:///var/tmp/org.quota": ("sqlite://$PWD/org.quota", "a test leaves nothing behind in /var/tmp"),
+    "redis://redis.internal:6379/0": ("sqlite://$PWD/other.quota", "tests/quota start a server of Redis; none is here"),
     "https://RESOURCE.openai.azure.com": (
         "$SIMULATED_AZURE --provider azure",
         "nobody's resource is there, and a loopback address does not say whose API it speaks",

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import gc
 import os
-import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +19,6 @@ from batchproc.simulator.settings import SimulatorSettings
 
 if sys.platform == "win32":
     collect_ignore_glob = ["test_*.py"]  # permissions, locks and /dev are those of POSIX
-
-
-@dataclass(frozen=True)
-class Said:
-    """What a command said: the last `error:` and `hint:` on stderr."""
-
-    code: int
-    error: str
-    hint: str | None
-    err: str
-
-
-SEEN: list[Said] = []  # everything that any row met, for the test that compares it with the source
-
-
-def said_in(code: int, err: str) -> Said:
-    """The error in what was written to stderr."""
-    found = re.search(r"^error: (.*(?:\n(?!hint: ).+)*)(?:\nhint: (.*))?\n?\Z", err, re.MULTILINE)
-    assert found is not None, err
-    assert "Traceback" not in err
-    SEEN.append(Said(code, found[1], found[2], err))
-    return SEEN[-1]
-
-
-def fits(expected: str, text: str | None) -> bool:
-    """Whether a text is as expected; `<…>` stands for what differs."""
-    pattern = ".*".join(map(re.escape, expected.split("<…>")))
-    return text is not None and re.fullmatch(pattern, text, re.DOTALL) is not None
 
 
 @pytest.fixture

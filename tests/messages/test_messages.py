@@ -1,7 +1,8 @@
 """Every error that a user can cause: how, with which words, which hint, and which exit code; and that none is missing.
 
-Rows that need no run are in `rows.py`, those that do in `test_messages_runs.py`, those that need a failing machine in
-`test_messages_machine.py`. The last test there is reads every place in the source where an error is made, and looks
+Rows that need no run are in `rows.py` and `rows_many.py`, those that do in `test_messages_runs.py` and
+`test_messages_shards.py`, those that need a failing machine in `test_messages_machine.py`, those of `run_jobs` in
+`test_messages_api.py`. `test_messages_complete.py` reads every place in the source where an error is made, and looks
 for a row whose words fit: a new error needs a row, or a reason in `EXEMPT`.
 """
 
@@ -11,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import fits, said_in
 from rows import TYPED, Row
+from rows_many import MANY
+from said import fits, said_in
 
 # Called in this process, a program that gives up leaves files open which the end of a process would close.
 pytestmark = [
@@ -21,7 +23,10 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("row", TYPED, ids=[f"{row.typed[:50]} {row.error[:30]}" for row in TYPED])
+ALL = [*TYPED, *MANY]
+
+
+@pytest.mark.parametrize("row", ALL, ids=[f"{row.typed[:50]} {row.error[:30]}" for row in ALL])
 def test_what_is_typed(
     row: Row, folder: Path, call: Callable[[str], tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

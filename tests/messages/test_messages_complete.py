@@ -9,13 +9,17 @@ from types import ModuleType
 from typing import Any
 
 import rows
+import rows_many
+import test_messages_api
 import test_messages_machine
 import test_messages_runs
+import test_messages_shards
 from sites import sites
 
 # Places that pass on the words of others.
 PASSED_ON = {
-    "cli/purse.py:first_look": "the budget's; see `--max-cost 5` and `--max-total-tokens 5k` in rows.py",
+    "api/wording.py:stopped_by": "those of the guard, respelt; see test_a_run_that_is_stopped",
+    "building/purse.py:first_look": "the budget's; see `--max-cost 5` and `--max-total-tokens 5k` in rows.py",
     "cli/config.py:_error": "where the errors of a config file are made: each has a row",
     "cli/config.py:read": "key and complaint: each complaint has a row",
     "cli/config.py:_model": "key and complaint: each complaint has a row",
@@ -25,6 +29,7 @@ PASSED_ON = {
     "engine/run.py:failing": "those of the disk's error; see test_disks",
     "engine/run.py:_feed": "those of the input's error; see test_the_input_cannot_be_read_on",
     "store/opening.py:open_store": "those of `changes_text`; see test_files_that_changed",
+    "store/parts.py:check": "those of `changes_text`; see test_shards_that_do_not_fit",
     "store/retrying.py:_header": "those of `changes_text`; see test_retry",
 }
 # Places that no row reaches.
@@ -41,6 +46,8 @@ NO_HINT = {
     "engine/shutdown.py:_stop": "`next:` says what to type",
     "core/failure.py:after": "`closing` gives it: a key, or the account",
     "cli/completion.py:completion": "never made",
+    "api/jobs.py:lines": "the iterable's own error is raised; `status` tells these words, and what to type",
+    "api/session.py:_wind_up": "whoever left the results knows why; `status` tells what to type",
     "engine/again.py:read": "HINT is imported; see test_retry",
 }
 
@@ -65,7 +72,8 @@ def piece(node: ast.expr, known: dict[str, Any]) -> str:
     return str(known[inner.id]) if isinstance(inner, ast.Name) and inner.id in known else "<…>"
 
 
-TEXTS = texts(rows) | texts(test_messages_runs) | texts(test_messages_machine)
+MODULES = (rows, rows_many, test_messages_runs, test_messages_machine, test_messages_shards, test_messages_api)
+TEXTS = set().union(*map(texts, MODULES))
 
 
 def has_words(pattern: str) -> bool:

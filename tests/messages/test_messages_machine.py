@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SEEN, Said, fits, said_in
 from rows import JOB, OUT
+from said import SEEN, Said, fits, said_in
 
 from batchproc.cli.bug import bug_found
 from batchproc.errors import BatchprocError
@@ -29,6 +29,9 @@ from batchproc.store.shelf import Shelf
 from batchproc.tokens import encodings
 
 GO_ON = "run the same command again: it goes on where it stopped"
+THEN = "what is answered is saved: then run the same command again"
+STDIN = "name a job file, or give the jobs through a pipe"
+Call = Callable[[str], tuple[int, str]]
 LET_BE = "let nothing write to it during a run; what is answered is saved: run the same command again"
 
 
@@ -195,6 +198,100 @@ def test_the_input_cannot_be_read_on() -> None:
         2,
         "the input cannot be read on: Input/output error (after line 7, job 6)",
         "mend it, then run the same command again: what is answered is saved",
+    )
+
+
+@pytest.mark.parametrize(
+    ("failed", "error", "hint"),
+    [
+        (MemoryError(), "there is no more memory", f"raise the limit (`ulimit -v`, or that of the container); {THEN}"),
+        (OSError(errno.ENOMEM, ""), "there is no more memory", f"raise the limit (`ulimit -v`, <…>); {THEN}"),
+        (OSError(errno.EMFILE, ""), "no more files can be opened", f"raise the limit: `ulimit -n 1024`; {THEN}"),
+        (
+            RuntimeError("can't start new thread"),
+            "no more threads can be started",
+            f"raise the limit of processes (`ulimit -u`); {THEN}",
+        ),
+    ],
+)
+def test_the_process_has_too_little(
+    failed: Exception, error: str, hint: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 2, wherever it shows: no bug of ours, and no traceback."""
+
+    def fails(*_: object) -> None:
+        raise failed
+
+    monkeypatch.setattr("batchproc.store.look.looked", fails)
+    said = said_in(*call(f"status {OUT}"))
+    assert (said.code, said.error) == (2, error)
+    assert fits(hint, said.hint)
+
+
+def test_no_thread_at_all(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 2, before anything is sent."""
+
+    def none(self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor._adjust_thread_count", none)
+    said = said_in(*call("run jobs.jsonl --simulate"))
+    assert (said.code, said.error) == (2, "the system gives this process no more threads")
+    assert said.hint == (
+        "raise the limit of processes (`ulimit -u`), of memory (`ulimit -v`), or that of the container; what is "
+        "answered is saved: run the same command again"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stream", "typed", "code", "error", "hint"),
+    [
+        ("stdin", "run - -o o --simulate", 2, "standard input is closed", STDIN),
+        ("stdout", "run jobs.jsonl -o - --simulate", 7, "standard output is closed", "write to a file with `-o FILE`"),
+        (
+            "stdout",
+            "check jobs.jsonl --json",
+            7,
+            "standard output is closed, and the document has no other place",
+            "type the same command again with a standard output, for example `> FILE`",
+        ),
+    ],
+)
+def test_closed_streams(
+    stream: str, typed: str, code: int, error: str, hint: str, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is wanted is not there: said, instead of a traceback."""
+    monkeypatch.setattr(sys, stream, None)
+    said = said_in(*call(typed))
+    assert (said.code, said.error, said.hint) == (code, error, hint)
+
+
+def test_the_simulated_provider_cannot_be_started(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 2: it is a process, and there may be no more of them."""
+
+    def none(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("batchproc.simulator.embedded.subprocess.Popen", none)
+    said = said_in(*call("run jobs.jsonl --simulate"))
+    assert (said.code, said.error) == (
+        2,
+        "the simulated provider cannot be started: Resource temporarily unavailable",
+    )
+    assert said.hint == "it is a process of its own: is a limit of processes in the way (`ulimit -u`)?"
+
+
+def test_a_pipe_or_disk_that_fails_under_the_input() -> None:
+    """Exit 2, wherever it is met."""
+
+    def fails() -> None:
+        raise input_.cannot_read(OSError(errno.EIO, "Input/output error"))
+
+    raised(
+        fails,
+        2,
+        "the input cannot be read: Input/output error",
+        "look at the disk, or at what writes to the pipe; what is answered is saved: run the same command again",
     )
 
 

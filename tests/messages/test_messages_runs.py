@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Said, fits, said_in
 from rows import JOB, OUT
+from said import Said, fits, said_in
 
 from batchproc.store.checkpoint import Header, header_records
 from batchproc.store.lock import OutputLock

@@ -160,6 +160,7 @@ async def test_a_file_that_somebody_holds_is_waited_for_then_lost(tmp_path: Path
     """Without a grant, and without blocking the loop for long."""
     one = store(tmp_path / "q")
     await one.open()
+    await one.exchange([ask(0.0)])
     other = sqlite3.connect(tmp_path / "q", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(QuotaLost, match="locked"):
@@ -197,6 +198,30 @@ async def test_a_probe_does_not_stand_in_the_way_of_what_is_in_flight(tmp_path: 
     other.execute("COMMIT")
     await one.probe()
     assert (await one.exchange([ask(1.0)]))[0].wait_s >= 0
+    other.close()
+    await one.close()
+
+
+async def test_the_first_exchange_waits_longer_for_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that begin together meet at the file, on a busy machine for more than half a second: none gives up."""
+    monkeypatch.setattr("batchproc.quota.sqlite._PATIENCE_S", 0.0)
+    one = store(tmp_path / "q")
+    await one.open()
+    other = sqlite3.connect(tmp_path / "q", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    waits = []
+
+    async def goes_on(seconds: float) -> None:
+        waits.append(seconds)
+        other.execute("ROLLBACK")
+
+    monkeypatch.setattr("batchproc.quota.sqlite.asyncio.sleep", goes_on)
+    assert len(await one.exchange([ask(1.0)])) == 1
+    assert len(waits) == 1
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(QuotaLost, match="locked"):
+        await one.exchange([ask(1.0)])
+    assert len(waits) == 1, "later, half a second is enough"
     other.close()
     await one.close()
 

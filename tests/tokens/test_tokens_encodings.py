@@ -109,7 +109,7 @@ def test_a_damaged_installation_is_named(
     monkeypatch.setattr(encodings, "_loaded", {})
     with pytest.raises(BatchprocError, match="o200k_base") as caught:
         load("o200k_base")
-    assert caught.value.hint == "install batchproc again", reason
+    assert caught.value.hint == "install batchproc again: `pip install --force-reinstall --no-deps batchproc`", reason
 
 
 @pytest.mark.parametrize(
