@@ -139,7 +139,9 @@ def check(block: Block, folder: Path, done: subprocess.CompletedProcess[str]) ->
 
 def test_every_block_says_what_it_is() -> None:
     """A block without a language could be a command that nobody runs."""
-    assert {b.language for b in ALL} <= {"sh", "console", "json", "toml", "python", "yaml"}, [b.name for b in ALL if not b.language]
+    assert {b.language for b in ALL} <= {"sh", "console", "json", "toml", "python", "yaml"}, [
+        b.name for b in ALL if not b.language
+    ]
     for block in ALL:
         if block.language == "python":
             assert block.section == "From Python", "tests/api/test_api_readme.py runs it"
