@@ -55,6 +55,10 @@ INSTEAD = {
     "range(100_000)": ("range(60)", "a small table shows as much"),
     "--stop-after 6h": ("--stop-after 60", "a test that hangs should not do so for six hours"),
     "http://localhost:8000/v1": ("$SIMULATED", "the simulated provider listens elsewhere"),
+    "batchproc run jobs.jsonl -o out.jsonl --shard 0/4     # and 1/4": (
+        "for i in 0 1 2 3; do batchproc run jobs.jsonl -o out.jsonl --shard $i/4; done  # 1/4",
+        "the comment says what a reader would type besides",
+    ),
     " a.jsonl --rpm": (" jobs.jsonl -o a.jsonl --rpm", "three runs of the same jobs show as much"),
     " b.jsonl --rpm": (" jobs.jsonl -o b.jsonl --rpm", "three runs of the same jobs show as much"),
     " c.jsonl --rpm": (" jobs.jsonl -o c.jsonl --rpm", "three runs of the same jobs show as much"),
