@@ -122,6 +122,8 @@ class SharedCapacity(DualCapacity):
     def ask(self, now: float, *, leaving: bool = False) -> Ask | None:
         """What the store should be asked now; None if nothing. What is given back is not held any more."""
         for _, leased in self._leased.values():
+            if leased.due <= now:
+                self._used_at = max(self._used_at, leased.due)  # who waited for it may not have looked yet
             leased.collect(now)
         pending = any(one.due < _FAR for _, one in self._leased.values())
         idle = leaving or (not pending and now - self._used_at > IDLE_S)

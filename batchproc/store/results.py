@@ -154,7 +154,7 @@ class ResultStore:
                     await self._wake.wait()
                     self._wake.clear()
                     await to_its_end(self._save_rest())
-            await self._save_rest(last=True)
+            await to_its_end(self._save_rest(last=True))
             raise
         finally:
             syncing.cancel()
@@ -215,13 +215,13 @@ class ResultStore:
             fresh = {r.index: r for r in results}
             try:
                 await self._extend_output(fresh)
-            except DiskFailed:  # the checkpoint may be on another disk: all of these go there (`_save_rest`)
+            except (DiskFailed, asyncio.CancelledError):  # what there is of the checkpoint takes all (`_save_rest`)
                 self._rescue.in_step = False
                 self._results = results + self._results
                 raise
             try:
                 await self._append_early(fresh)
-            except DiskFailed:
+            except (DiskFailed, asyncio.CancelledError):
                 self._results = list(fresh.values()) + self._results
                 raise
             if self.order.ready():

@@ -91,6 +91,31 @@ def test_a_job_larger_than_a_lease_gets_what_it_needs() -> None:
     assert worker.sends(61.0, job=Demand(1, 20_000)) == 3
 
 
+def test_a_lease_that_comes_into_force_is_not_given_back_before_its_job_has_looked() -> None:
+    """The task that leases may look first: a job that waited half a minute would wait it again."""
+    pot, run = Pot(), SharedCapacity("q", [("tokens", Leased(6000))], lambda: None)
+    job = Demand(1, 3000, 1500, 1500)
+
+    def look(now: float) -> None:
+        if (ask := run.ask(now)) is not None:
+            run.granted(ask, exchange(pot, ask, "w", 1e9 + now), now)
+
+    for now in (0.0, 0.01):
+        run.delay_s(job, now)
+        look(now)
+    due = 0.02 + run.delay_s(job, 0.02)[0]
+    assert due == pytest.approx(30.0, abs=0.1)
+    now = 0.25
+    while now < due:
+        look(now)
+        now += 0.25
+    look(due + 1e-4)
+    assert run.delay_s(job, due + 5e-4) == (0.0, "")
+    look(due + IDLE_S + 0.1)
+    look(due + IDLE_S + 0.2)
+    assert pot.parts["tokens/60"].level == pytest.approx(25.0), "what nobody takes goes back all the same"
+
+
 def test_what_lies_unused_is_given_back_and_the_worker_is_gone() -> None:
     """After a second."""
     pot = Pot()

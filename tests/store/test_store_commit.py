@@ -173,6 +173,45 @@ async def test_a_compaction_that_fails_stops_nothing(files: Files, monkeypatch: 
     assert sorted(os.listdir(files.folder)) == ["c", "o"]
 
 
+@pytest.mark.parametrize("turns", range(12))
+def test_the_loop_ends_with_the_program(files: Files, turns: int) -> None:
+    """`asyncio.run` cancels every task at once, and task groups their own again: what was collected is saved."""
+
+    async def main() -> None:
+        opened = await files.open()
+        store = opened.store
+        kept.append(store)
+
+        async def group() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(store.run())
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    for _ in range(3):  # the tasks of a group within
+                        await asyncio.sleep(0)
+
+        kept.append(asyncio.create_task(group()))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for index in (0, 1, 2, 3, 5, 7):
+            store.put(answer(index))
+        for _ in range(turns):  # also in the middle of writing
+            await asyncio.sleep(results.GROUP_S / 6)
+
+    kept: list[object] = []
+    asyncio.run(main())
+    assert len(kept) == 2
+    assert readable(*(data or b"" for data in files.read())) == {0, 1, 2, 3, 5, 7}
+
+    async def again() -> set[int]:
+        opened = await files.open()
+        await opened.store.close_files()
+        return {index for index in range(JOBS) if opened.store.has(index)}
+
+    assert asyncio.run(again()) == {0, 1, 2, 3, 5, 7}
+
+
 @pytest.mark.usefixtures("hasty")
 async def test_cancelled(files: Files) -> None:
     """A run that is torn down saves what it was given."""
