@@ -12,10 +12,10 @@ import time
 
 from msgspec import Struct
 
-from batchproc.errors import ForeignOutput, UsageError
+from batchproc.errors import DiskFailed, ForeignOutput, UsageError
 from batchproc.model import Position
 from batchproc.snapshot import ErrorGroup, Holder, Status, StatusTotals, StatusWait
-from batchproc.store.checkpoint import Mark
+from batchproc.store.checkpoint import Mark, Told
 from batchproc.store.count import count
 from batchproc.store.files import disk_failed
 from batchproc.store.lock import held_by
@@ -127,9 +127,15 @@ def _quick(output: str, marks: Marks, running: Holder | None) -> _Counted | None
     if mark is None or mark.saved is None or marks.retry is not None:
         return None
     size = os.path.getsize(output) if os.path.exists(output) else -1
-    if running is None and (size != mark.output_length or not (mark.done or "stop" in marks.told)):
+    if running is None and (size != mark.output_length or not (mark.done or _ended_in_order(mark, marks.told))):
         return None
     return _Counted(mark.saved, mark.next_index, mark.waiting, mark.tries, mark.done and size == mark.output_length)
+
+
+def _ended_in_order(mark: Mark, told: dict[str, Told]) -> bool:
+    """Whether the last mark is that of the end: where the disk failed, what was saved after it stands in none."""
+    stop = told.get("stop")
+    return mark.closed and stop is not None and stop.code != DiskFailed.exit_code
 
 
 def _count(output: str, checkpoint: str, marks: Marks) -> _Counted:

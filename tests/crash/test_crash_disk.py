@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -161,6 +162,8 @@ def test_what_a_failed_fsync_may_have_lost(place: Place, heals: bool) -> None:
     assert place.output.stat().st_size == durable, "the output has lines that no fsync has written"
     saved = place.saved()
     assert len(saved) == len(place.server.ledger("1"))
+    seen = json.loads(place.program.run("status", "out.jsonl", "--json").out)
+    assert seen["answered"] == len(saved), "what stands in the checkpoint is told, too"
     place.ends(saved)
 
 
