@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, TypeAlias
+
+from msgspec import Meta, Struct
 
 LEASE_S = 0.2  # all leases of a model together are about so many seconds' worth of its limits
 BURST_S = 0.25  # so much of a limit is kept while nobody asks for it
 BEAT_S = 0.25  # between signs of life
 GONE_S = 0.9  # a worker that has given none for so long is gone
+
+
+Positive: TypeAlias = Annotated[float, Meta(gt=0.0)]  # what is read from a store must make sense
 
 
 class QuotaLost(Exception):
@@ -44,8 +49,8 @@ class Ask(Struct, frozen=True):
 class Granted(Struct, frozen=True):
     """The answer: what was asked for may be used after `wait_s`."""
 
-    wait_s: float
-    hold_s: float
-    workers: int  # alive, this one included
-    limits: dict[str, float]  # as they hold now, by key
-    given: dict[str, float]  # as the first worker was told
+    wait_s: Annotated[float, Meta(ge=0.0)]
+    hold_s: Annotated[float, Meta(ge=0.0)]
+    workers: Annotated[int, Meta(ge=1)]  # alive, this one included
+    limits: dict[str, Positive]  # as they hold now, by key
+    given: dict[str, Positive]  # as the first worker was told

@@ -140,9 +140,21 @@ def digest_in(line: bytes) -> bytes | None:
 
 
 _OPENING = re.compile(rb'\{"id": "[^"]*", "custom_id": ("(?:[^"\\]|\\.)*"), "index": (\d+), ')
+_ANSWERED = re.compile(rb', "error": null, "attempts": \d+\}\Z')  # so ends an answer's line that has no metadata
 _REFUSED = re.compile(
     rb'"response": null, "error": \{"code": "(?:invalid_json|invalid_job|not_run)", "message": "line (\d+): '
 )
+
+
+def is_answer(line: bytes, index: int, digest: bytes) -> bool:
+    """Whether a line can be seen at a glance to answer this job; where not, `read_line` tells."""
+    opening = _OPENING.match(line)
+    return (
+        opening is not None
+        and int(opening[2]) == index
+        and digest_in(line) == digest
+        and _ANSWERED.search(line, len(line) - 48) is not None
+    )
 
 
 def renumbered(line: bytes, index: int, digest: bytes, input_line: int, custom_id: Callable[[], str]) -> bytes:

@@ -17,6 +17,8 @@ import termios
 import threading
 import time
 
+from msgspec import structs
+
 from batchproc.core.recorder import Recorder
 from batchproc.events import Event, JobEnded, JobRequeued, RequestEnded, RequestSent
 from batchproc.model import FaultKind, Usage
@@ -98,13 +100,29 @@ def recording_s(events: list[list[Event]]) -> tuple[float, float]:
     return (time.thread_time() - start) / len(events), size / len(events)
 
 
+def day_bytes() -> int:
+    """What the time line of a day of such a run takes in the checkpoint: buckets become wider as it gets longer."""
+    recorder, size = Recorder(0.0, 1.7e9), 0
+    limits = {m: {"requests per minute": 3e5, "tokens per minute": 1e8} for m in MODELS}
+    happened = events_of(0)[:: RATE // 50]  # as many kinds of events; how many there are changes digits only
+    for second in range(86_400):
+        for event in happened:
+            recorder.on(structs.replace(event, at=second + 0.5))
+        recorder.look(second + 0.9, "tokens per minute of gpt-4o", 1000, limits)
+        width, buckets = recorder.take(second + 1.0)
+        if buckets:
+            size += len(time_record(width, buckets))
+    return size
+
+
 def main() -> None:
     events = [events_of(second) for second in range(SECONDS)]
     print(f"{RATE:,} results a second; share of one core")
     for columns in (40, 80, 160):
         print(f"live display, {columns:3} columns   {display_s(events, columns):7.2%}")
     spent, size = recording_s(events)
-    print(f"time line                   {spent:7.2%}   {size:,.0f} bytes a second")
+    print(f"time line                   {spent:7.2%}   {size:,.0f} bytes a second at first")
+    print(f"time line of a day          {day_bytes() / 1e6:7.1f} MB")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")  # where Debian keeps it from users' PATH
 HEADERS = {
     "x-request-id": "req_0123456789abcdef0123456789abcdef",
     "openai-processing-ms": "312",
@@ -71,7 +72,7 @@ http {{
   server {{ listen 127.0.0.1:{port} backlog=8192; default_type application/json;
     location / {{ {headers} return 200 '{answer(chars)}'; }} }}
 }}""")
-    return ["nginx", "-e", f"{folder}/error.log", "-c", str(config)]
+    return [NGINX or "", "-e", f"{folder}/error.log", "-c", str(config)]
 
 
 class _Bare(asyncio.Protocol):
@@ -132,11 +133,12 @@ def serving(chars: int = 120, *, held_for: int = 0, bare: bool = False) -> Itera
     """Run the server; yields its base URL and what it is. `held_for` needs the bare one."""
     port = free_port()
     with tempfile.TemporaryDirectory() as folder:
-        if held_for or bare or chars > 2000 or shutil.which("nginx") is None:  # nginx takes 4 kB of text
+        if held_for or bare or chars > 2000 or NGINX is None:  # nginx takes 4 kB of text
             what = "a bare asyncio protocol on uvloop"
             command = [sys.executable, __file__, str(port), str(chars), str(held_for)]
         else:
-            what = subprocess.run(["nginx", "-v"], capture_output=True, text=True, check=True).stderr.split()[-1]
+            said = subprocess.run([NGINX, "-v"], capture_output=True, text=True, check=True)
+            what = said.stderr.split()[-1]
             command = _nginx(folder, port, chars)
         server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
         try:

@@ -9,11 +9,14 @@ Every figure is a difference: a run of N jobs less a run of a few jobs, so that 
     python overhead.py            20,000 jobs, 5 rounds: about ten minutes
     python overhead.py --quick    5,000 jobs, 2 rounds: about a minute
     python overhead.py --stages   what the program's parts cost a job, each alone
+
+The tuned loop needs orjson, which batchproc itself does not.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import subprocess
 import sys
@@ -112,7 +115,11 @@ def main() -> None:
 
         stages()
         return
-    whos = ["batchproc", "stock", "tuned"]
+    whos = ["batchproc", "stock"]
+    if importlib.util.find_spec("orjson"):
+        whos.append("tuned")
+    else:
+        print("orjson is not installed: without the tuned loop")
     compare(
         whos, given.levels, given.jobs or (5000 if given.quick else 20_000), given.rounds or (2 if given.quick else 5)
     )

@@ -2,12 +2,13 @@
 
 Kept out of CI. Install the peers into any environment and name its Python:
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install openai aiolimiter aiohttp
+    python -m venv /tmp/peers && /tmp/peers/bin/pip install openai aiolimiter aiohttp async-batch-llm litellm
     python peers.py --python /tmp/peers/bin/python [--quick]
 
 (openlimit 0.3.0 was looked at too: it downloads rank files when it is imported, so it cannot run without a network.)
-None of them keeps a checkpoint, and none writes in order; limits are far above what is reached. The figures are those
-of overhead.py: a run of N jobs less a run of a few, best of several, 200 in flight.
+async-batch-llm keeps both limits and an artifact of the results (its checkpoint, not fsynced here), the others keep
+less; none writes in order. Limits are far above what is reached. The figures are those of overhead.py: a run of N jobs
+less a run of a few, best of several, 200 in flight.
 """
 
 from __future__ import annotations
@@ -84,9 +85,64 @@ async def cookbook(jobs: str, url: str, in_flight: int, out: str) -> None:
             await asyncio.gather(*flying)
 
 
+async def async_batch_llm(jobs: str, url: str, in_flight: int, out: str) -> None:
+    """async-batch-llm as its README uses it: both limits, its artifact store; results taken as they come."""
+    from async_batch_llm import CharacterTokenEstimator, JsonlArtifactStore, ProcessorConfig, llm, process_stream
+
+    with open(jobs) as lines:
+        read = [json.loads(line) for line in lines]
+    system = read[0]["body"]["messages"][0]
+    strategy = llm(
+        f"openai-compatible:{read[0]['body']['model']}",
+        base_url=url,
+        api_key="none",
+        system_instruction=system["content"],
+        temperature=0.0,
+        generation_config={"max_tokens": 30},
+    )
+    config = ProcessorConfig(
+        concurrency=in_flight,
+        max_queue_size=2 * in_flight,
+        max_requests_per_minute=RPM,
+        max_tokens_per_minute=TPM,
+        token_estimator=CharacterTokenEstimator(expected_output_tokens=30),
+    )
+    prompts = [(job["custom_id"], job["body"]["messages"][1]["content"]) for job in read]
+    Path(out).unlink(missing_ok=True)
+    stream = process_stream(strategy, prompts, config=config, artifact_store=JsonlArtifactStore(out))
+    count = 0
+    async for result in stream:
+        assert result.success, result
+        count += 1
+    assert count == len(read)
+
+
+async def litellm_semaphore(jobs: str, url: str, in_flight: int, out: str) -> None:
+    """litellm's `acompletion` and a semaphore, no limits; answers appended as they come."""
+    import os
+
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else its price list is downloaded
+    import litellm
+
+    litellm.suppress_debug_info = True
+    places = asyncio.Semaphore(in_flight)
+    with open(jobs) as lines, open(out, "w") as file:
+
+        async def one(job: dict[str, Any]) -> None:
+            async with places:
+                body = job["body"]
+                body["model"] = "openai/" + body["model"]
+                answer = await litellm.acompletion(**body, api_base=url, api_key="none", num_retries=5)
+                file.write(json.dumps({"custom_id": job["custom_id"], "response": answer.model_dump()}) + "\n")
+
+        await asyncio.gather(*(one(json.loads(line)) for line in lines))
+
+
 PEERS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "openai + aiolimiter": (openai_aiolimiter, ("openai", "aiolimiter")),
     "cookbook pattern": (cookbook, ("aiohttp",)),
+    "async-batch-llm": (async_batch_llm, ("async-batch-llm", "openai")),
+    "litellm + semaphore": (litellm_semaphore, ("litellm",)),
 }
 
 
@@ -131,13 +187,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--python", default=sys.executable)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--rounds", type=int)
     parser.add_argument("--run", nargs=5, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.run:
         who, jobs, url, in_flight, out = given.run
         asyncio.run(PEERS[who][0](jobs, url, int(in_flight), out))
     else:
-        compare(given.python, 3000 if given.quick else 10_000, 2 if given.quick else 4, 200)
+        jobs, rounds = (3000, 2) if given.quick else (10_000, 4)
+        compare(given.python, given.jobs or jobs, given.rounds or rounds, 200)
 
 
 if __name__ == "__main__":

@@ -168,3 +168,26 @@ def test_the_list_of_commands_says_what_each_says_of_itself():
 
     own = {name: getattr(importlib.import_module(module), name).help for name, module in _COMMANDS.items()}
     assert {name: text.split("\n\n")[0].replace("\n", " ") for name, text in own.items()} == _SAY
+
+
+def test_every_link_and_every_script_named_is_there() -> None:
+    """In all pages: files beside them, headings of theirs, and the scripts that print the figures."""
+    pages = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "benchmarks/README.md")]
+    for page in [*pages, *(ROOT / "docs").glob("*.md")]:
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            name, _, heading = target.partition("#")
+            beside = page.parent / name if name else page
+            assert target.startswith("https://") or beside.exists(), f"{page.name}: {target}"
+            if heading:
+                heads = re.findall(r"^#+ (.*)$", beside.read_text(encoding="utf-8"), re.MULTILINE)
+                assert heading in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, target
+        for script in re.findall(r"`(?:python )?((?:benchmarks|tests)/[\w/]+\.py)", text):
+            assert (ROOT / script).exists(), f"{page.name}: {script}"
+
+
+def test_every_figure_of_speed_names_its_script() -> None:
+    """A share of a core, a factor or a size in the README stands in a paragraph that says what prints it."""
+    for paragraph in README.split("\n\n"):
+        if re.search(r"\d ?% of a core|\bmegabytes\b|\d MB\b|times as fast|jobs a second", paragraph):
+            assert "benchmarks/" in paragraph, paragraph

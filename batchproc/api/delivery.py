@@ -31,9 +31,14 @@ class Delivery:
         self._over = False
 
     @property
+    def left(self) -> int:
+        """How many more jobs may be taken from the input."""
+        return 0 if self._bytes >= _MOST_BYTES else self._look_ahead - (self.pulled - self._taken)
+
+    @property
     def full(self) -> bool:
         """See the class."""
-        return self.pulled - self._taken >= self._look_ahead or self._bytes >= _MOST_BYTES
+        return self.left <= 0
 
     def put(self, result: Result) -> None:
         """A result is there."""

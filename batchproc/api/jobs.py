@@ -7,6 +7,7 @@ else has a turn): one that blocks holds up the requests meanwhile. An async iter
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
@@ -90,11 +91,10 @@ class Jobs:
         return BadJob(raw.index, raw.line, raw.digest, custom_id or f"request-{raw.index}", "invalid_json", why)
 
     async def close(self) -> None:
-        """Close the iterable, where it can be closed."""
-        if self._async:
-            if hasattr(self._given, "aclose"):
-                await self._given.aclose()
-        elif hasattr(self._given, "close"):
+        """Close the iterable if it is a generator; a file or a cursor is its owner's."""
+        if inspect.isasyncgen(self._given):
+            await self._given.aclose()
+        elif inspect.isgenerator(self._given):
             self._given.close()
 
     async def _room(self) -> None:
@@ -126,9 +126,10 @@ class Jobs:
         """A few jobs of a plain iterable."""
         given: Iterator[Any] = self._given
         batch: list[RawLine] = []
+        most = min(_CHUNK, self._delivery.left)
         until = time.perf_counter() + _CHUNK_S
         try:
-            while len(batch) < _CHUNK and (not batch or time.perf_counter() < until):
+            while len(batch) < most and (not batch or time.perf_counter() < until):
                 batch.append(self._line(next(given)))
         except StopIteration:
             self._ended = True

@@ -71,8 +71,12 @@ class Session:
 
         What is in flight is awaited where there are files that keep it, else cut off: nobody would see it.
         """
-        if engine.done():
-            return
+        if not engine.done():
+            await self._wind_up(engine)
+        if not engine.cancelled():
+            engine.exception()  # asked for, so that nobody is told of it who cannot do anything
+
+    async def _wind_up(self, engine: asyncio.Task[Ending]) -> None:
         if self._parts is None:
             engine.cancel()
         else:
@@ -88,8 +92,6 @@ class Session:
                     self._parts.pool.cut()
                 await asyncio.wait([engine])
                 raise
-        if not engine.cancelled():
-            engine.exception()  # nobody is left to be told
 
     async def _run(self) -> Ending:
         simulated = embedded(self._settings)

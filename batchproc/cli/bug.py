@@ -21,11 +21,12 @@ def bug_found(error: Exception, argv: list[str]) -> BatchprocError:
     """Write the traceback of an error nobody thought of to a file of its own; returns what to say of it.
 
     The file is in the folder for temporary files, readable by its owner only; where even that fails the traceback is
-    the message. Values of `--header` and of variables that are named like secrets are left out.
+    the message. Values of headers, keys in files, and variables that are named like secrets are left out.
     """
     what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    what = _masked(what.splitlines()[0][:200])
-    text = _masked(_account(error, argv))
+    secrets = _secrets(argv)
+    what = _masked(what.splitlines()[0][:200], secrets)
+    text = _masked(_account(error, argv), secrets)
     try:
         file, path = tempfile.mkstemp(prefix="batchproc-bug-", suffix=".txt")
         with os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace") as f:
@@ -51,8 +52,27 @@ def _account(error: Exception, argv: list[str]) -> str:
     return "\n".join([*head, "", *traceback.format_exception(error)])
 
 
-def _masked(text: str) -> str:
-    for name, value in os.environ.items():
-        if len(value) >= _FEWEST and any(word in name.upper() for word in _SECRET):
-            text = text.replace(value, f"({name})")
+def _secrets(argv: list[str]) -> dict[str, str]:
+    """What must not be in the file, and what stands there instead: keys of variables, of files, and header values."""
+    found = {value: name for name, value in os.environ.items() if any(word in name.upper() for word in _SECRET)}
+    for option, word in zip(argv, [*argv[1:], ""], strict=True):
+        name, _, value = option.partition("=")
+        given = value or word
+        if name == "--header":
+            _, _, given = given.partition("=")
+            found[given] = "(a header)"
+            given = given.removeprefix("@")
+        elif name != "--api-key-file":
+            continue
+        try:
+            with open(given, encoding="utf-8") as f:
+                found[f.read(10_000).strip()] = "(a key)"
+        except (OSError, ValueError):
+            pass  # no file, or none of text: then nothing was read from it
+    return {secret: f"({name.strip('()')})" for secret, name in found.items() if len(secret) >= _FEWEST}
+
+
+def _masked(text: str, secrets: dict[str, str]) -> str:
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, secrets[secret])
     return text

@@ -172,9 +172,9 @@ def run(**options: Any) -> int:
         return go(settings, options)
     from batchproc.cli.shard import ShardRun, run_shard, say_to
 
-    return run_shard(
-        settings, lambda part: go(part, options, make=ShardRun), say_to(options["quiet"], options["no_color"])
-    )
+    names = ("quiet", "verbose", "no_color")
+    say = say_to(options["progress"], **{name: options[name] for name in names})
+    return run_shard(settings, lambda part: go(part, options, make=ShardRun), say)
 
 
 def _print_config(options: dict[str, Any]) -> int:

@@ -14,6 +14,7 @@ from batchproc.cli.assemble import Run
 from batchproc.cli.begin import is_terminal
 from batchproc.engine.run import Ending
 from batchproc.errors import FilesDoNotFit, InputChanged, Locked, UsageError
+from batchproc.events import Note
 from batchproc.model import RawLine
 from batchproc.providers.presets import drops_v1, preset_of
 from batchproc.settings import RunSettings, Shard
@@ -34,6 +35,7 @@ from batchproc.store.parts import (
     read_manifest,
 )
 from batchproc.ui.console import Console, audience
+from batchproc.ui.progress import progress_for
 from batchproc.ui.words import count
 
 _ROUNDS = 100  # in which another process takes the attempt that this one wanted
@@ -69,12 +71,12 @@ def manifest_of(settings: RunSettings, number: int, option: str = "--shard") -> 
     return manifest
 
 
-def say_to(quiet: bool, no_color: bool) -> Callable[[str], None]:
-    """What prints lines for people on stderr."""
-    if quiet:
-        return lambda text: None
-    console = Console(sys.stderr, audience(isatty=is_terminal(sys.stderr), environ=os.environ, no_color=no_color))
-    return lambda text: console.line(f"note: {text}")
+def say_to(show: str, *, quiet: bool, verbose: int, no_color: bool) -> Callable[[str], None]:
+    """What tells people something, or the program that reads the events of a run (`--progress json`)."""
+    terminal = is_terminal(sys.stderr)
+    who = audience(isatty=terminal, environ=os.environ, progress=show, no_color=no_color, quiet=quiet)
+    progress = progress_for(Console(sys.stderr, who), -1 if quiet else verbose)
+    return lambda text: progress.event(Note(0.0, text))
 
 
 class ShardRun(Run):
@@ -178,7 +180,8 @@ def _run_an_attempt(
             try:
                 return begin(_settings_of(settings, attempt.path, part))
             except Locked:
-                if attempt.complete and attempt.status is not None:  # the other one is about to end
+                if attempt.complete and attempt.status is not None:
+                    say(f"shard {shard} is done by another process, which is about to end")
                     return attempt.status.exit_code
         number = next_number(output, shard.index)
         path = path_of(output, shard.index, number)

@@ -16,8 +16,9 @@ _NEVER = float("inf")
 class Leased(CapacityTracker):
     """A tracker whose level is filled by leases instead of by time. `limit` is that of all runs together.
 
-    It follows no window and learns nothing from headers but a lower limit: these tell of all runs at once. Which rule a
-    server charges by cannot be seen in them either; `kind` stays UNKNOWN, so nobody tries.
+    It follows no window and learns nothing from headers but a lower limit: these tell of all runs at once. Nor can it
+    be seen in them by which rule a server charges, unless this run is the only one (`alone`) and begins on an untouched
+    bucket.
     """
 
     def __init__(self, limit: float, *, window_s: float = 60.0) -> None:
@@ -25,7 +26,8 @@ class Leased(CapacityTracker):
         self.window_s = window_s
         self.rate = self.limit / window_s
         self.burst_s = None
-        self.kind = Kind.UNKNOWN
+        self.kind = Kind.UNKNOWN  # for good: what it would be taken for does not show
+        self.alone = False
         self.balance = 0.0  # what may be taken now; negative: more was used than was leased
         self.pending = 0.0  # booked, and not in force before `due`
         self.due = _NEVER

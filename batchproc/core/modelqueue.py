@@ -152,7 +152,9 @@ class ModelQueue:
     def _charged(self, ticket: Ticket, totals: Totals, seen: RateSeen) -> None:
         """What a header of tokens per minute says of how the server charges."""
         tokens, charging = self.capacity.tokens, self.charging
-        if tokens is None or charging.first(ticket.job, seen.limit, seen.remaining) or tokens.kind is Kind.UNKNOWN:
+        if tokens is None or not tokens.alone:
+            return
+        if charging.first(ticket.job, seen.limit, seen.remaining) or tokens.kind is Kind.UNKNOWN:
             return
         if tokens.kind is Kind.SLIDING:
             charging.told_sliding(totals, seen.limit - seen.remaining, tokens.window_s)

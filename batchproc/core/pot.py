@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from batchproc.lease import GONE_S, Ask, Granted, Want
+from batchproc.lease import GONE_S, Ask, Granted, Positive, Want
 
 VERSION = 1
 LONG_S = 3600.0  # a window this long is kept whole
@@ -30,9 +30,9 @@ _SPARE_MOST_S = 60.0  # and so many seconds' worth of it
 class Level(Struct):
     """One limit."""
 
-    given: float
-    limit: float  # the lower of it and what the server named
-    window_s: float
+    given: Positive
+    limit: Positive  # the lower of it and what the server named
+    window_s: Positive
     level: float
     spare: float = 0.0  # what ran over lately
     spare_at: float = 0.0

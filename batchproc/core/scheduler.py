@@ -212,7 +212,8 @@ class Scheduler:
             if why and not self._all_read and self.out_since(queue.name) is None:
                 continue  # it is this model that is held: jobs of others may still be read
             if why and any(len(lane) for lane in queue.lanes):
-                self.halt(Halt(HaltKind.MAX_WAIT, why, _MAX_WAIT_HINT))
+                hint = _MAX_WAIT_HINT if self.out_since(queue.name) is None else _OUTAGE_HINT
+                self.halt(Halt(HaltKind.MAX_WAIT, why, hint))
                 return self._guards.halted
         return None
 
@@ -298,3 +299,4 @@ class Scheduler:
 
 
 _MAX_WAIT_HINT = "run the same command again later: it goes on where it stopped; `--max-wait` sets how long to wait"
+_OUTAGE_HINT = "if the address and the network are right, " + _MAX_WAIT_HINT

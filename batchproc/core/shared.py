@@ -13,14 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from batchproc.core.capacity import DualCapacity, Stamps
+from batchproc.core.capacity import INPUT_TOKENS, OUTPUT_TOKENS, REQUESTS, TOKENS, DualCapacity, Stamps
 from batchproc.core.leased import ASKED_S, Leased
 from batchproc.lease import BEAT_S, BURST_S, Ask, Granted, Want
 from batchproc.model import Demand
 
 IDLE_S = 1.0
 _LONGEST_HOLD_S = 300.0  # of what a provider says to one run, others hold so much at the most: then they see themselves
-_LOST = "the quota's store, which is lost"
+_WHATS = frozenset({REQUESTS, TOKENS, INPUT_TOKENS, OUTPUT_TOKENS})
+_LOST = "the lost store of the quota"
 _NEVER, _FAR = float("-inf"), float("inf")
 
 
@@ -178,8 +179,10 @@ class SharedCapacity(DualCapacity):
         """The store's limits are those that hold; one that this run does not know is followed from now on."""
         for key, limit in granted.limits.items():
             given = granted.given.get(key, limit)
-            what, window = key.rsplit("/", 1)
+            what, _, window = key.partition("/")
             if key not in self._leased:
+                if what not in _WHATS or not window.isdecimal():
+                    continue  # of a later version, perhaps
                 self._join(what, Leased(given, window_s=float(window)))
                 self._leased[key][1].given = 0.0
             one = self._leased[key][1]
@@ -189,6 +192,7 @@ class SharedCapacity(DualCapacity):
                     f"said, not {one.given:,.0f}; `--quota-reset` changes it"
                 )
             self.told_given[key] = given
+            one.alone = granted.workers == 1
             if not one.lower:
                 one.now_is(limit)
 

@@ -52,6 +52,8 @@ class CapacityTracker:
     `burst_s` fixes the burst to so many seconds' worth of the limit and turns the evidence off; None adapts.
     """
 
+    alone = True  # what headers say of the limit is about this run only
+
     def __init__(self, limit: float, now: float, *, window_s: float = 60.0, burst_s: float | None = None) -> None:
         self.limit = self._given = float(limit)  # what is given is never exceeded, whatever a server allows
         self.window_s = window_s

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
 from typing import Protocol
 
 from msgspec import structs
@@ -112,7 +113,7 @@ class Feed:
         """Feed until the input ends. Raises InputChanged, UsageError."""
         cut = False
         async for batch in self._lines:
-            for n, raw in enumerate(batch):
+            for n, raw in enumerate(batch[await self._compare(batch) :]):
                 if self._limit is not None and raw.index >= self._limit:
                     cut = True
                     break
@@ -136,6 +137,24 @@ class Feed:
         self.finished = True
         self._scheduler.input_ended()
         self._pool.pump()
+
+    async def _compare(self, batch: list[RawLine]) -> int:
+        """Compare the lines at the beginning of a batch that the output answers, in few steps; how many those were."""
+        written, end = self._earlier.written, self._earlier.next_index
+        if written is None or self._limit is not None or not batch or batch[0].index >= end:
+            return 0
+        known = batch[: end - batch[0].index]
+        for start in range(0, len(known), _POSITION_EVERY):
+            part = known[start : start + _POSITION_EVERY]
+            for raw, digest in zip(part, islice(written, len(part)), strict=False):
+                if digest != raw.digest:
+                    compare(raw, digest)
+            last = part[-1]
+            self.read, self.offset, self.line = last.index + 1, last.offset, last.line
+            self.checked = self.read
+            self._sink.position(Position(last.index, last.line, last.offset))
+            await asyncio.sleep(0)
+        return len(known)
 
     async def _turn(self) -> None:
         """Let everybody else work; wait while enough jobs are there."""

@@ -12,7 +12,7 @@ from batchproc.errors import UsageError
 from batchproc.lease import Ask, Granted, QuotaLost
 from batchproc.quota.script import SCRIPT
 
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.0
 _STALL_S = 0.1  # a time-out that comes so late: it was this process that stood still, so ask again
 _decoder = msgspec.json.Decoder(Granted)
 
@@ -25,8 +25,8 @@ class RedisStore:
         self._where = where
         self._worker = worker
         self._clock = "" if clock is None else repr(clock)
-        self._client: Any = None
-        self._sha = ""
+        self._connection: Any = None
+        self._sha = b""
 
     def at(self, clock: float) -> None:
         """Set the clock by hand: for tests."""
@@ -42,10 +42,11 @@ class RedisStore:
             raise UsageError(
                 "`--quota redis://…` needs the package redis", "type: pip install 'batchproc[redis]'"
             ) from None
+        # One connection, without the library's client around it: that alone would cost as much as all the rest.
+        quick: dict[str, Any] = {"socket_timeout": None, "socket_connect_timeout": None, "retry": Retry(NoBackoff(), 0)}
         try:
-            self._client = redis.Redis.from_url(
-                self._url, socket_timeout=None, socket_connect_timeout=None, retry=Retry(NoBackoff(), 0)
-            )
+            pool: Any = redis.ConnectionPool.from_url(self._url, **quick)
+            self._connection = pool.make_connection()
             await self.probe()
         except (QuotaLost, ValueError, redis.RedisError) as e:
             await self.close()
@@ -57,17 +58,11 @@ class RedisStore:
 
     async def probe(self) -> None:
         """Is it there? Raises QuotaLost."""
-        self._sha = await self._call(lambda: self._client.script_load(SCRIPT))
+        self._sha = (await self._call([("SCRIPT", "LOAD", SCRIPT)]))[0]
 
     async def exchange(self, asks: Sequence[Ask]) -> list[Granted]:
         """Carry out all of this in one round trip; each ask all at once. Raises QuotaLost."""
-        if len(asks) == 1:
-            replies = [await self._call(lambda: self._client.evalsha(self._sha, 1, *self._args(asks[0])))]
-        else:
-            pipe = self._client.pipeline(transaction=False)
-            for ask in asks:
-                pipe.evalsha(self._sha, 1, *self._args(ask))
-            replies = await self._call(pipe.execute)
+        replies = await self._call([("EVALSHA", self._sha, 1, *self._args(ask)) for ask in asks])
         try:
             return [_decoder.decode(reply) for reply in replies]
         except (msgspec.MsgspecError, TypeError):
@@ -78,22 +73,24 @@ class RedisStore:
         document = msgspec.structs.asdict(ask) | {"wants": wants}
         return ask.name, msgspec.json.encode(document), self._worker, self._clock
 
-    async def _call(self, call: Any) -> Any:
-        from redis.exceptions import RedisError
-
-        if self._client is None:
+    async def _call(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """The replies to these commands."""
+        connection = self._connection
+        if connection is None:
             raise QuotaLost("it is closed")
         now = asyncio.get_running_loop().time
         for _ in range(3):
             began = now()
             try:
                 async with asyncio.timeout(TIMEOUT_S):
-                    return await call()
+                    for command in commands:
+                        await connection.send_command(*command, check_health=False)
+                    return [await connection.read_response() for _ in commands]
             except TimeoutError:
                 await self._reconnect()
                 if now() - began < TIMEOUT_S + _STALL_S:
                     break
-            except (RedisError, OSError) as e:
+            except Exception as e:  # whatever a library or a server does: nothing is granted
                 await self._reconnect()
                 raise QuotaLost(_words(e)) from None
         raise QuotaLost(f"no answer within {TIMEOUT_S:g} s")
@@ -101,18 +98,15 @@ class RedisStore:
     async def _reconnect(self) -> None:
         """An answer that is late must not be taken for that to another question."""
         try:
-            await self._client.connection_pool.disconnect(inuse_connections=True)
+            await self._connection.disconnect(nowait=True)
         except Exception:
-            pass
+            pass  # it is gone in one way or another
 
     async def close(self) -> None:
         """Done."""
-        client, self._client = self._client, None
-        if client is not None:
-            try:
-                await client.aclose()
-            except Exception:
-                pass
+        if self._connection is not None:
+            await self._reconnect()
+            self._connection = None
 
 
 def _words(e: Exception) -> str:

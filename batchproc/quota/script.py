@@ -26,6 +26,12 @@ if pot.version ~= VERSION then
   return redis.error_reply('QUOTA of version ' .. tostring(pot.version))
 end
 
+for _, part in pairs(pot.parts) do
+  if not (part.given > 0 and part.limit > 0 and part.window_s > 0) then
+    return redis.error_reply('QUOTA with a limit that is none')
+  end
+end
+
 local passed = now - pot.at
 if passed >= 0 then
   pot.at = now

@@ -53,8 +53,8 @@ class AppendFile:
 
     `size` is the length of what was written whole, `synced` of what an fsync made durable (or stood there before); the
     file must have no other writer. `durable`: it is a file that stays, not a pipe or a temporary one. `unsure`: an
-    fsync failed. What was written since `synced` may never reach the disk then, though it can be read and a later fsync
-    says that all is well: the system forgets what it could not write. Errors are raised as DiskFailed.
+    fsync failed. What was written since `synced` may never reach the disk then, though it can be read, and a later
+    fsync says that all is well: the system forgets what it could not write. Errors are raised as DiskFailed.
     """
 
     def __init__(self, path: str, file: Any, size: int, executor: ThreadPoolExecutor, durable: bool = True) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import os
 import queue
 import shlex
@@ -19,14 +18,12 @@ from msgspec import Struct
 
 from batchproc.errors import UsageError
 from batchproc.store.lines import BLOCK, Blocks
+from batchproc.store.packed import begins_packed, unpacked
 from batchproc.store.ranges import PartBlocks
 
-_GZIP = b"\x1f\x8b"
-_ZSTD = b"\x28\xb5\x2f\xfd"
 _AGAIN = "what is answered is saved: run the same command again"
 _LET_BE = f"let nothing write to it during a run; {_AGAIN}"
 _WHOLE = f"put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); {_AGAIN}"
-_ZSTD_STEP = 1 << 14  # compressed bytes taken at a time: what they unfold to is held in memory
 
 
 class InputIdentity(Struct, frozen=True, gc=False):
@@ -179,12 +176,6 @@ def identity_of(name: str) -> InputIdentity | None:
     return InputIdentity(st.st_size, st.st_mtime_ns, st.st_ino)
 
 
-def is_compressed(name: str) -> bool:
-    """Whether a file begins as gzip or zstd does. Raises OSError."""
-    with open(name, "rb") as f:
-        return _is_compressed(f.read(4))
-
-
 async def open_input(name: str, offset: int = 0, part: tuple[int, int] | None = None) -> Opened:
     """Open the job file, at byte `offset` where it is a plain file; or a part of it, as if it were the whole.
 
@@ -209,8 +200,8 @@ async def open_input(name: str, offset: int = 0, part: tuple[int, int] | None = 
         head = os.pread(raw.fileno(), 4, raw.tell())
     except OSError as e:
         raise cannot_read(e) from e
-    if _is_compressed(head):
-        return Opened(_ThreadBlocks(_decompressed(head, raw), None if stdin else raw), None, None, None)
+    if begins_packed(head):
+        return Opened(_ThreadBlocks(unpacked(head, raw), None if stdin else raw), None, None, None)
     if stdin:
         return Opened(_ThreadBlocks(raw), None, st.st_size, None)
     raw.close()
@@ -249,8 +240,8 @@ class _Pipe:
             self._raw = _open(self._name)
             head = _first_bytes(self._raw)
             self._stream = cast(IO[bytes], _Prefixed(head, self._raw))
-            if _is_compressed(head):
-                self._stream = _decompressed(head, self._stream)
+            if begins_packed(head):
+                self._stream = unpacked(head, self._stream)
         return _some(self._stream, size)
 
     def close(self) -> None:
@@ -271,51 +262,3 @@ def _first_bytes(raw: IO[bytes]) -> bytes:
     while len(head) < 4 and (more := raw.read(4 - len(head))):
         head += more
     return head
-
-
-def _is_zstd(head: bytes) -> bool:
-    """A zstd frame, or one of its skippable frames, which some tools write first."""
-    return head.startswith(_ZSTD) or (len(head) == 4 and 0x50 <= head[0] <= 0x5F and head[1:] == b"\x2a\x4d\x18")
-
-
-def _is_compressed(head: bytes) -> bool:
-    return head.startswith(_GZIP) or _is_zstd(head)
-
-
-def _decompressed(head: bytes, stream: IO[bytes]) -> IO[bytes]:
-    if head.startswith(_GZIP):
-        return cast(IO[bytes], gzip.GzipFile(fileobj=stream))
-    return cast(IO[bytes], _Zstd(stream))
-
-
-class _Zstd:
-    """Decompresses zstd frames one after another. Raises EOFError where the last one is cut short.
-
-    (The reader that zstandard itself offers takes a cut file for a whole one.)
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        import zstandard
-
-        self._stream = stream
-        self._decompressor = zstandard.ZstdDecompressor(max_window_size=1 << 31)
-        self._frame: Any = None
-        self._ahead = b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Some of the text; empty at the end."""
-        while True:
-            data = self._ahead or self._stream.read(_ZSTD_STEP)
-            self._ahead = b""
-            if not data:
-                if self._frame is not None:
-                    raise EOFError("a zstd frame ends early")
-                return b""
-            if self._frame is None:
-                self._frame = self._decompressor.decompressobj()
-            out = cast(bytes, self._frame.decompress(data))
-            if self._frame.eof:
-                self._ahead = self._frame.unused_data
-                self._frame = None
-            if out:
-                return out

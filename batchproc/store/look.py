@@ -111,7 +111,11 @@ def told_by(output: str, checkpoint: str) -> Marks:
 
 def error_groups(totals: Totals) -> tuple[ErrorGroup, ...]:
     """The errors by their codes, most frequent first."""
-    groups = [ErrorGroup(code, e.count, e.line, e.message) for code, e in totals.errors.items()]
+    # A message that was read from an output begins with the line of a bad job, which a group says by itself.
+    groups = [
+        ErrorGroup(code, e.count, e.line, e.message.removeprefix(f"line {e.line}: "))
+        for code, e in totals.errors.items()
+    ]
     return tuple(sorted(groups, key=lambda g: (-g.count, g.line)))
 
 

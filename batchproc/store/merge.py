@@ -35,6 +35,7 @@ from batchproc.store.checkpoint import (
     told_record,
 )
 from batchproc.store.files import disk_failed, sync_folder
+from batchproc.store.growing import SUMMED_BYTES, Growing
 from batchproc.store.input import identity_of, open_input
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import read_lines
@@ -43,12 +44,9 @@ from batchproc.store.reading import whole_lines
 from batchproc.store.scan import read_marks, sent_records
 from batchproc.store.sending import RecentlySent
 from batchproc.store.sources import Found, Source
-from batchproc.store.sums import LineSums
 from batchproc.store.totals import Totals
 
 SUFFIX = ".merging"
-_GROUP = 1 << 20  # bytes written at a time
-_SUMMED_BYTES = 32 << 20  # checksums are noted for an output up to this size: no larger one is compared with them
 
 
 class Together(Struct):
@@ -61,6 +59,14 @@ class Together(Struct):
     missing: int = 0
     paid_twice: int = 0
     last: Position = Position(0, 1, 0)  # of the last line of the output
+
+    def count_part(self, totals: Totals | None) -> None:
+        """Count what the answers of a whole part used, and what was lost in it."""
+        if totals is not None:
+            kept = self.waiting if self.missing else self.written
+            kept.input_tokens += totals.input_tokens
+            kept.output_tokens += totals.output_tokens
+            kept.merge_spent(totals)
 
     @property
     def totals(self) -> Totals:
@@ -93,7 +99,7 @@ async def merge(
             f"the job file `{jobs}` had {manifest.size:,} bytes when it was cut into shards, and has {size:,}",
             "name the one that was cut with `--jobs FILE`",
         )
-    out, ckpt = _Growing(output + SUFFIX), _Growing(output + ".ckpt" + SUFFIX)
+    out, ckpt = Growing(output + SUFFIX), Growing(output + ".ckpt" + SUFFIX)
     try:
         out.begin()
         ckpt.begin()
@@ -139,57 +145,12 @@ def merged_here(output: str) -> bool:
     return os.path.exists(path) and "merged" in read_marks(path, sums=False).told
 
 
-class _Growing:
-    """A file that is written in groups."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self.size = self.lines = 0
-        self.sums = LineSums()
-        self._fd = -1
-        self._group: list[bytes] = []
-        self._held = 0
-
-    def begin(self) -> None:
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-
-    def add(self, line: bytes) -> None:
-        self._group.append(line)
-        self._held += len(line)
-        if self._held >= _GROUP:
-            self._write()
-
-    def end(self) -> None:
-        """Write what is left, and make it durable."""
-        self._write()
-        os.fsync(self._fd)
-
-    def remove(self) -> None:
-        """Close it; remove it where it still has its own name."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            try:
-                os.unlink(self.path)
-            except OSError:
-                pass
-
-    def _write(self) -> None:
-        group, self._group, self._held = self._group, [], 0
-        if self.size <= _SUMMED_BYTES:
-            self.sums.add(group)
-        self.lines += len(group)
-        view = memoryview(b"".join(group))
-        self.size += len(view)
-        while view:
-            view = view[os.write(self._fd, view) :]
-
-
 async def _copied(
     manifest: Manifest,
     jobs: str,
     attempts: dict[int, list[Attempt]],
-    out: _Growing,
-    ckpt: _Growing,
+    out: Growing,
+    ckpt: Growing,
     tick: Callable[[], None],
     until_done: Callable[[int], Awaitable[None]] | None,
 ) -> Together:
@@ -208,6 +169,7 @@ async def _copied(
                     if until_done is not None:
                         await until_done(shard)
                     source = Source(attempts.get(shard, []))
+                    together.count_part(source.totals)
                 found = source.take(raw.index - base, raw)
                 if found is None:
                     together.missing += 1
@@ -215,11 +177,11 @@ async def _copied(
                 result = _result(raw, found, parser)
                 if together.missing:
                     ckpt.add(result_record(result))
-                    _count(together.waiting, result, found, together)
+                    _count(together.waiting, result, found, together, source.totals is None)
                 else:
                     out.add(result.line)
                     together.last = Position(raw.index, raw.line, raw.offset)
-                    _count(together.written, result, found, together)
+                    _count(together.written, result, found, together, source.totals is None)
             tick()
     finally:
         source.close()
@@ -238,7 +200,7 @@ def _result(raw: RawLine, found: Found, parser: JobParser) -> Result:
     """The result of a job at its index in the whole file."""
     seen = found.seen
     try:
-        line = renumbered(found.line, raw.index, raw.digest, raw.line, lambda: parser.parse(raw).custom_id)
+        line = renumbered(found.line, raw.index, raw.digest, raw.line, lambda: _name_of(raw, parser))
     except ValueError:
         raise FilesDoNotFit(f"the result of job {raw.index} was not written by batchproc") from None
     before, colon, message = seen.message.partition(": ")
@@ -247,7 +209,18 @@ def _result(raw: RawLine, found: Found, parser: JobParser) -> Result:
     return Result(raw.index, raw.digest, line + b"\n", seen.code, raw.line, message, seen.usage, seen.model)
 
 
-def _count(totals: Totals, r: Result, found: Found, together: Together) -> None:
+def _name_of(raw: RawLine, parser: JobParser) -> str:
+    """The job's name: its own, or one made of its index."""
+    if b'"custom_id"' not in raw.data and b"\\u" not in raw.data:  # it has none, however it might be spelt
+        return f"request-{raw.index}"
+    return parser.parse(raw).custom_id
+
+
+def _count(totals: Totals, r: Result, found: Found, together: Together, all_of_it: bool) -> None:
+    """Count a result; of an answer perhaps not its tokens, which are counted already."""
+    if r.code is None and not all_of_it:
+        totals.succeeded += 1
+        return
     totals.add(r.code, r.usage, r.input_line, r.message, r.model)
     for again in found.again:
         together.paid_twice += 1
@@ -269,14 +242,16 @@ def _sent_lately(attempts: dict[int, list[Attempt]], now: float) -> list[Sent]:
 def _count_what_was_lost(together: Together, attempts: dict[int, list[Attempt]]) -> None:
     """Models get the names that the jobs use for them; attempts without an answer may have been billed."""
     known: set[str] = set()
-    for each in (a for group in attempts.values() for a in group):
-        known.update(each.totals.models)
-        together.written.merge_spent(each.totals, losses_only=True)
+    for group in attempts.values():
+        for each in group:
+            known.update(each.totals.models)
+            if len(group) > 1 or not each.complete:
+                together.written.merge_spent(each.totals, losses_only=True)
     together.written.rename(known)
     together.waiting.rename(known)
 
 
-def _mark(together: Together, out: _Growing, jobs: str, done: bool) -> Mark:
+def _mark(together: Together, out: Growing, jobs: str, done: bool) -> Mark:
     return Mark(
         time.time(),
         out.lines,
@@ -285,7 +260,7 @@ def _mark(together: Together, out: _Growing, jobs: str, done: bool) -> Mark:
         together.written,
         identity_of(jobs),
         done,
-        sums=out.sums.text(out.lines) if out.size <= _SUMMED_BYTES else "",
+        sums=out.sums.text(out.lines) if out.size <= SUMMED_BYTES else "",
         closed=True,
         saved=together.totals,
         waiting=together.waiting.succeeded + together.waiting.failed,

@@ -20,7 +20,7 @@ from msgspec import Struct
 from batchproc.core.resume import Found, Step, decide
 from batchproc.errors import DiskFailed, FilesDoNotFit, ForeignOutput, InputChanged, UsageError
 from batchproc.store.files import disk_failed, sync_folder
-from batchproc.store.input import is_compressed
+from batchproc.store.packed import is_compressed
 from batchproc.store.ranges import cuts_of
 from batchproc.store.recover import has_lines
 

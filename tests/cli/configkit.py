@@ -35,6 +35,7 @@ def samples(option: click.Option) -> tuple[Any, str, list[str], list[Any]]:
         ("A=7", "B=8", "C=9"),
         ("7", "8", "9"),
         ("0.1", "0.2", "0.3"),
+        ("0/3", "1/3", "2/3"),
         ("x", "y", "z"),
         ("sqlite:x", "sqlite:y", "sqlite:z"),
     )

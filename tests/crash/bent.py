@@ -16,9 +16,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from program import Program, Running
 
 CALLS = ("write", "fsync", "replace", "truncate", "ftruncate", "unlink")
 DIED = 137
@@ -124,12 +127,12 @@ def main() -> None:
     batchproc()
 
 
-def command(*faults: dict[str, Any]) -> list[str]:
-    """The beginning of a command line that runs batchproc so."""
+def start(program: Program, faults: Sequence[dict[str, Any]], *words: str) -> Running:
+    """Start batchproc so."""
     for fault in faults:
         assert fault["call"] in CALLS
         assert fault.get("errno", 0) in (0, *errno.errorcode)
-    return [sys.executable, str(Path(__file__).resolve()), json.dumps(faults)]
+    return program.start(json.dumps(faults), *words, script=Path(__file__).resolve())
 
 
 if __name__ == "__main__":

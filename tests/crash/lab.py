@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -42,6 +43,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the first history; the others count up")
     parser.add_argument("--at-once", type=int, default=2, help="histories lived at the same time")
     options = parser.parse_args()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started with `&` by a script: the runs would inherit it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folder = tempfile.mkdtemp(prefix="batchproc-lab-")
     began = time.monotonic()
     failed: list[int] = []

@@ -25,7 +25,8 @@ if __name__ == "__main__":
 from program import chats, environment
 from servers import Simulator
 
-FAULTS = ("500=1%", "503=1%", "429=1%", "reset=0.5%", "cut=0.5%", "empty=0.5%", "truncated=0.5%")
+# A refusal that nobody expected stops its model for a while: with one in a hundred the run would wait, not work.
+FAULTS = ("500=1.45%", "503=1.45%", "429=0.02%", "reset=0.5%", "cut=0.5%", "empty=0.5%", "truncated=0.58%")
 
 
 def lines_in(path: Path) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import pairwise
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bent import command
+from bent import start
 from damage import durable_output, saved_in
-from program import PATIENCE_S, Finished, Program, chats, environment, results, wait_until
+from program import Finished, Program, Running, chats, results, wait_until
 from servers import Simulator
 
 from batchproc.errors import UsageError
@@ -45,23 +44,13 @@ class Place:
         options = ["--concurrency", str(in_flight), "--header", f"x-marker={marker}", "--progress", "plain"]
         return ["run", "jobs.jsonl", "-o", "out.jsonl", "--base-url", self.server.url, *options]
 
-    def start(self, *faults: dict[str, Any]) -> subprocess.Popen[str]:
+    def start(self, *faults: dict[str, Any]) -> Running:
         """Start a run on a disk with these faults; its checkpoint is not compacted."""
-        line = [*command(*({**f, "at_speed": True} for f in faults)), *self.words("1")]
-        return subprocess.Popen(
-            line,
-            cwd=self.folder,
-            env=environment(self.folder),
-            stderr=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            text=True,
-        )
+        return start(self.program, [{**f, "at_speed": True} for f in faults], *self.words("1"))
 
     def bent(self, *faults: dict[str, Any]) -> Finished:
         """Run on a disk with these faults, to its end."""
-        child = self.start(*faults)
-        _, err = child.communicate(timeout=PATIENCE_S)
-        return Finished(child.returncode, "", err)
+        return self.start(*faults).wait()
 
     def saved(self) -> set[int]:
         """What is readable now."""
@@ -135,17 +124,13 @@ def test_room_again_while_it_waits(place: Place) -> None:
     """Somebody makes room while the last answers are awaited: they are saved after all."""
     flag = place.folder / "room"
     fault = {"at": 3, "errno": errno.ENOSPC, "call": "write", "until": str(flag)}
-    child = place.start({**fault, "file": "out.jsonl"}, {**fault, "file": ".ckpt"})
-    said: list[str] = []
-    with child:
-        assert child.stderr is not None
-        for line in child.stderr:
-            said.append(line)
-            if "No space left" in line:
-                flag.touch()
-    assert child.returncode == 7, said
+    running = place.start({**fault, "file": "out.jsonl"}, {**fault, "file": ".ckpt"})
+    running.said("No space left")
+    flag.touch()
+    done = running.wait()
+    assert done.code == 7, done.err
     saved = place.saved()
-    assert len(saved) == len(place.server.ledger("1")), "".join(said)
+    assert len(saved) == len(place.server.ledger("1")), done.err
     place.ends(saved)
 
 
@@ -165,15 +150,12 @@ def test_what_a_failed_fsync_may_have_lost(place: Place, heals: bool) -> None:
     last mark go to the checkpoint, and are cut off the output once they are durable there."""
     flag = place.folder / "well again"
     fault = {"call": "fsync", "file": "out.jsonl", "at": 1, "errno": errno.EIO, "until": str(flag) if heals else ""}
-    child = place.start(fault)
-    with child:
-        assert child.stderr is not None
-        said = ""
-        for line in child.stderr:
-            said += line
-            if heals and "syncing" in line:
-                flag.touch()
-    assert child.returncode == 7, said
+    running = place.start(fault)
+    if heals:
+        running.said("syncing")
+        flag.touch()
+    done = running.wait()
+    assert done.code == 7, done.err
     durable = durable_output(place.checkpoint)
     assert durable > 0
     assert place.output.stat().st_size == durable, "the output has lines that no fsync has written"

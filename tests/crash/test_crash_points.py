@@ -1,20 +1,19 @@
-"""The process dies at each durable step, on purpose: write, fsync, rename, compaction, mending, finish, retry."""
+"""The process dies at each durable step, on purpose: write, fsync, rename, compaction, mend, finish, adopt, retry."""
 
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bent import DIED, command
+from bent import DIED, start
 from damage import saved_in
-from program import PATIENCE_S, Program, batch, chats, environment, results, write_jobs
+from program import Program, batch, chats, results, write_jobs
 from servers import Simulator, sha_of
 
 JOBS = 40
-TRIES = 5
+AGAIN = 4
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +38,18 @@ class Place:
         mark = f"x-marker={self.folder.name}-{marker}"
         return ["--base-url", self.server.url, "--concurrency", "10", "--header", mark, "--progress", "plain"]
 
-    def dies(self, call: str, file: str, at: int, die: str, *words: str) -> None:
-        """Run a command that must die there."""
-        code, err = self.bent(call, file, at, die, *words)
-        assert code == DIED, f"{call} {file} was never reached: {code} {err}"
+    def dies(self, call: str, file: str, at: int, die: str, *words: str, again: int = 0) -> None:
+        """Run a command that must die there. One that did not is tried `again`, in a folder without its files.
 
-    def bent(self, call: str, file: str, at: int, die: str, *words: str) -> tuple[int, str]:
-        """Run a command that dies there, if it comes there; returns its exit code and what it said."""
-        child = subprocess.run(
-            [*command({"call": call, "file": file, "at": at, "die": die}), *words],
-            cwd=self.folder,
-            env=environment(self.folder),
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-        return child.returncode, child.stderr
+        How much is written in one go, and so how often, is a matter of speed.
+        """
+        done = start(self.program, [{"call": call, "file": file, "at": at, "die": die}], *words).wait()
+        if done.code != DIED and again:
+            for path in self.folder.glob("out*"):
+                path.unlink()
+            self.dies(call, file, at, die, *words, again=again - 1)
+            return
+        assert done.code == DIED, f"{call} {file} was never reached: {done.code} {done.err}"
 
     def saved(self) -> set[int]:
         """What is readable now."""
@@ -101,13 +95,7 @@ def test_a_run(place: Place, call: str, file: str, at: int, die: str) -> None:
     """The run is dead at that instant: the same command ends it, and asks nothing again that can be read."""
     chats(place.folder / "jobs.jsonl", JOBS)
     words = ["run", "jobs.jsonl", "-o", "out.jsonl"]
-    for _ in range(TRIES):  # how much is written in one go, and so how often, is a matter of speed
-        code, err = place.bent(call, file, at, die, *words, *place.options("1"))
-        if code == DIED:
-            break
-        for path in place.folder.glob("out*"):
-            path.unlink()
-    assert code == DIED, f"{call} {file} was never reached: {code} {err}"
+    place.dies(call, file, at, die, *words, *place.options("1"), again=AGAIN)
     saved = place.saved()
     done = place.program.run(*words, *place.options("2"))
     assert done.code == 0, done.err
@@ -141,14 +129,20 @@ def test_mending(place: Place, call: str, file: str, at: int, die: str) -> None:
     assert len(place.asked("2") + place.asked("3")) == (0 if waited else 1)
 
 
-FINISH = [("write", "out.jsonl", 0, "half"), ("write", ".ckpt", 0, "after"), ("fsync", "out.jsonl", 0, "before")]
+FINISH = [
+    ("write", "out.jsonl", 0, "half"),
+    ("write", ".ckpt", 0, "after"),
+    ("fsync", "out.jsonl", 0, "before"),
+    ("fsync", ".ckpt", 0, "after"),
+]
 
 
 @pytest.mark.parametrize(("call", "file", "at", "die"), FINISH, ids=["-".join(map(str, p)) for p in FINISH])
 def test_finish(place: Place, call: str, file: str, at: int, die: str) -> None:
     """`finish` dies: the same command closes the run, and every answer that was there is in the file."""
     chats(place.folder / "jobs.jsonl", JOBS)
-    place.dies("write", "out.jsonl", 2, "half", "run", "jobs.jsonl", "-o", "out.jsonl", *place.options("1"))
+    words = ["run", "jobs.jsonl", "-o", "out.jsonl"]
+    place.dies("write", "out.jsonl", 2, "half", *words, *place.options("1"), again=AGAIN)
     saved = place.saved()
     assert len(saved) < JOBS
     place.dies(call, file, at, die, "finish", "out.jsonl", "--yes")
@@ -157,6 +151,24 @@ def test_finish(place: Place, call: str, file: str, at: int, die: str) -> None:
     lines = results(place.output)
     assert len(lines) == JOBS
     assert {k for k, line in enumerate(lines) if line["error"] is None} == saved
+
+
+ADOPT = [("fsync", ".adopt", 0, "before"), ("replace", ".ckpt", 0, "before"), ("replace", ".ckpt", 0, "after")]
+
+
+@pytest.mark.parametrize(("call", "file", "at", "die"), ADOPT, ids=["-".join(map(str, p)) for p in ADOPT])
+def test_adopt(place: Place, call: str, file: str, at: int, die: str) -> None:
+    """Adopting dies: the checkpoint is there whole or not at all; the same command ends it, and asks nothing again."""
+    chats(place.folder / "jobs.jsonl", JOBS)
+    words = ["run", "jobs.jsonl", "-o", "out.jsonl"]
+    assert place.program.run(*words, *place.options("1"), "--limit", "25").code == 0
+    place.checkpoint.unlink()
+    place.dies(call, file, at, die, *words, *place.options("2"), "--adopt")
+    assert place.checkpoint.exists() == (die == "after")
+    done = place.program.run(*words, *place.options("3"), "--adopt")
+    assert done.code == 0, done.err
+    assert [line["error"] for line in results(place.output)] == [None] * JOBS
+    assert len(place.asked("2") + place.asked("3")) == JOBS - 25
 
 
 RETRY = [

@@ -66,7 +66,7 @@ def prepare(block: Block, folder: Path, env: dict[str, str]) -> None:
             name = other.text.split("--config ", 1)[1].split()[0]
             (folder / name).write_text(other.text)
     if block.section == "What will it take?":
-        (folder / "reviews.jsonl").write_text(GOOD % (1, 1) + '{"messages": []}\n' + GOOD % (1, 1))
+        (folder / "mails.jsonl").write_text(GOOD % (1, 1) + '{"messages": []}\n' + GOOD % (1, 1))
     if "batchproc retry jobs.results.jsonl" in block.text:
         for old in folder.glob("jobs.results.jsonl*"):
             old.unlink()
@@ -112,7 +112,7 @@ def check(block: Block, folder: Path, done: subprocess.CompletedProcess[str]) ->
     if block.language == "console":
         for line in block.text.splitlines():
             label = line.partition(":")[0] + ":"
-            if block.section == "What will it take?" and not line.startswith(("$", "reviews.jsonl")):
+            if block.section == "What will it take?" and not line.startswith(("$", "mails.jsonl")):
                 assert label in done.stdout, f"{label} is not what `check` says:\n{done.stdout}"
             if block.section == "A file of settings" and not line.startswith(("$", "…")):
                 words = " ".join(line.split())

@@ -105,8 +105,9 @@ class Program:
         env: dict[str, str] | None = None,
         stdin: Any = subprocess.DEVNULL,
         before: Callable[[], None] | None = None,
+        script: Path | None = None,
     ) -> Running:
-        """Start the program; `before` runs in the child before it."""
+        """Start the program, or a script in its place; `before` runs in the child before it."""
         self._count += 1
         out, err = self._log / f"{self._count}.out", self._log / f"{self._count}.err"
         words = list(map(str, args))
@@ -114,7 +115,7 @@ class Program:
         with out.open("wb") as o, err.open("wb") as e, open(os.devnull, "rb") as nothing:
             if self._real or env or before or stdin != subprocess.DEVNULL:
                 child = subprocess.Popen(
-                    [sys.executable, "-m", "batchproc", *words],
+                    [sys.executable, *(["-m", "batchproc"] if script is None else [str(script)]), *words],
                     cwd=self.folder,
                     env=environment(self.folder) | (env or {}),
                     stdin=stdin,
@@ -124,7 +125,8 @@ class Program:
                 )
             else:
                 streams = (nothing.fileno(), o.fileno(), e.fileno())
-                child = nursery.start("batchproc", words, str(self.folder), environment(self.folder), streams)
+                what = "batchproc" if script is None else str(script)
+                child = nursery.start(what, words, str(self.folder), environment(self.folder), streams)
         running = Running(child, out, err)
         self._started.append(running)
         return running

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from program import Program, chat, chats, check_chats, wait_until, write_jobs
-from servers import Simulator
+from servers import Reply, Request, Scripted, Simulator, chat_answer
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -28,22 +29,37 @@ def finished(program: Program, folder: Path, simulator: Callable[..., Simulator]
     return server
 
 
-def test_a_second_process_is_turned_away(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
+class Gate:
+    """Answers of a scripted server that come when it is opened."""
+
+    def __init__(self) -> None:
+        self.open = False
+
+    async def reply(self, request: Request) -> bytes:
+        """The answer, in the end."""
+        while not self.open:  # noqa: ASYNC110 - another thread opens it
+            await asyncio.sleep(0.01)
+        return chat_answer(f"Simulated answer to: {request.text}")
+
+
+def test_a_second_process_is_turned_away(program: Program, folder: Path, scripted: Callable[[Reply], Scripted]) -> None:
     """The second run on one output stops at once and names the first's host and process; the first is not disturbed."""
-    server = simulator(latency="1.5")
+    gate = Gate()
+    server = scripted(gate.reply)
     chats(folder / "jobs.jsonl", 40)
     command = ("run", "jobs.jsonl", "--base-url", server.url, "--concurrency", "4")
     first = program.start(*command)
-    server.received(4)
+    wait_until("4 requests", lambda: len(server.requests) == 4)
     second = program.run(*command, "--header", "x-marker=second")
     assert second.code == 6, second.err
     assert str(first.child.pid) in second.err
     assert socket.gethostname() in second.err
-    assert server.ledger("second") == []
+    gate.open = True
     done = first.wait()
     assert done.code == 0, done.err
     check_chats(folder / "jobs.results.jsonl", 40)
-    assert len(server.ledger()) == 40
+    assert len(server.requests) == 40
+    assert not any("x-marker" in request.headers for request in server.requests)
 
 
 def test_the_lock_of_a_killed_process_holds_nobody(
@@ -161,14 +177,16 @@ def test_limits_may_change(program: Program, folder: Path, finished: Simulator) 
     check_chats(folder / "jobs.results.jsonl", 30)
 
 
-def test_an_output_in_use_is_not_renamed(program: Program, folder: Path, simulator: Callable[..., Simulator]) -> None:
+def test_an_output_in_use_is_not_renamed(program: Program, folder: Path, scripted: Callable[[Reply], Scripted]) -> None:
     """--fresh --yes does not pull the files away from under a run."""
-    server = simulator(latency="1.5")
+    gate = Gate()
+    server = scripted(gate.reply)
     chats(folder / "jobs.jsonl", 24)
     command = ("run", "jobs.jsonl", "--base-url", server.url, "--concurrency", "4")
     first = program.start(*command)
-    server.received(4)
+    wait_until("4 requests", lambda: len(server.requests) == 4)
     wait_until("the output", (folder / "jobs.results.jsonl").exists)
     assert program.run(*command, "--fresh", "--yes").code == 6
+    gate.open = True
     assert first.wait().code == 0
     check_chats(folder / "jobs.results.jsonl", 24)

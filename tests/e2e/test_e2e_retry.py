@@ -7,13 +7,12 @@ import json
 import shlex
 import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from program import Program, chat, chats, environment, results, wait_until, write_jobs
+from program import Program, chat, chats, results, wait_until, write_jobs
 from servers import Reply, Request, Scripted, Simulator, chat_answer, error_answer, sha_of
 
 OUTPUT = "jobs.results.jsonl"
@@ -282,9 +281,9 @@ def test_killed_at_the_end(program: Program, folder: Path, moody: Any, name: str
 
 def _python(program: Program, code: str, args: list[str]) -> int:
     """Run the program inside some code."""
-    command = [sys.executable, "-c", code, *args]
-    done = subprocess.run(command, cwd=program.folder, env=environment(program.folder), capture_output=True, timeout=60)
-    return done.returncode
+    script = program.folder.parent / "code.py"
+    script.write_text(code)
+    return program.run(*args, script=script).code
 
 
 def test_what_is_refused(program: Program, folder: Path, moody: Any) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from program import Program, chats, check_chats, results
-from servers import Reply, Request, Scripted, Simulator, chat_answer, error_answer
+from program import Program, chats, check_chats, results, wait_until
+from servers import Reply, Request, Scripted, Simulator, answer, chat_answer, error_answer
 
 
 @pytest.fixture
@@ -95,6 +96,45 @@ def test_a_server_that_echoes_the_key(
     assert done.code in (3, 4, 5), done.err
     assert "cannot use" in program.said_so_far()
     assert "streams" not in where(key, program)
+
+
+def test_echoes_and_kills(program: Program, folder: Path, scripted: Callable[[Reply], Scripted], key: str) -> None:
+    """A server that puts the key into everything, a kill, and every command that looks: it is in no file, and not in
+    the command line."""
+
+    async def reply(request: Request) -> bytes:
+        said = request.headers["authorization"]
+        message = {"role": "assistant", "content": said}
+        return [
+            answer(200, {"id": said, "choices": [{"message": message}], "model": said}, x_request_id=said),
+            error_answer(500, f"no {said}", said, x_request_id=said),
+            error_answer(429, f"Rate limit for {said}: Limit 900. Please try again in 10ms.", said),
+            answer(400, f"<html>{said}".encode()),
+            answer(200, {"error": {"message": said, "code": said}}),
+            f"HTTP/1.1 {said}\r\n\r\n".encode(),
+        ][request.number % 6]
+
+    server = scripted(reply)
+    chats(folder / "jobs.jsonl", 60)
+    (folder.parent / "key").write_text(key)
+    (folder / "c.toml").write_text(f'base-url = "{server.url}"\napi-key-file = "../key"\nmax-attempts = 2\n')
+    words = ["run", "jobs.jsonl", "--config", "c.toml", "-vv", "--progress", "json", "--concurrency", "2"]
+    running = program.start(*words)
+    wait_until("requests", lambda: len(server.requests) > 12)
+    if sys.platform == "linux":
+        assert key not in Path(f"/proc/{running.child.pid}/cmdline").read_text()
+    running.kill()
+    running.wait()
+    assert where(key, program) == []
+    assert program.run(*words).code == 3
+    for more in (
+        ["status", "jobs.results.jsonl"],
+        ["report", "jobs.results.jsonl", "--html", "report.html"],
+        [*words, "--print-config"],
+        ["retry", "jobs.results.jsonl", "--config", "c.toml", "-vv"],
+    ):
+        program.run(*more)
+        assert where(key, program) == [], more[0]
 
 
 def test_an_invalid_key_is_not_shown(

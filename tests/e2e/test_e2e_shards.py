@@ -58,7 +58,7 @@ def in_shards(program: Program, jobs: Path, count: int, *options: str) -> list[F
 def test_shards_killed_and_resumed_make_the_output_of_one_process(
     program: Program, folder: Path, simulator: MakeSimulator
 ) -> None:
-    """Four processes, two killed with SIGKILL; asked twice is at most what was in flight at the kills."""
+    """Four processes, two killed with SIGKILL; asked twice is at most what was in flight, or had just come, then."""
     jobs = mixed(folder / "jobs.jsonl")
     server = simulator(latency="0.1-0.3", faults=("500=5%",))
     at = ["--base-url", server.url, "--concurrency", "4"]
@@ -88,7 +88,9 @@ def test_shards_killed_and_resumed_make_the_output_of_one_process(
     server.at_rest()
     for i in range(4):
         answered = Counter(e["sha"] for e in server.ledger(f"s{i}") if e["status"] == 200)
-        assert sum(answered.values()) - len(answered) <= (4 if i in (1, 3) else 0)
+        assert sum(answered.values()) - len(answered) <= (
+            2 * 4 if i in (1, 3) else 0
+        )  # saved within 50 ms, later where it is busy
     other = simulator(latency="0")
     plain = in_one(program, jobs, "--base-url", other.url)
     without = re.compile(rb'"attempts": \d+')  # those of the 500s, and of what was in flight
@@ -275,7 +277,7 @@ def test_shards_and_ordinary_runs_keep_off_each_other(program: Program, folder: 
     assert (
         program.run(*run, "out.jsonl", "--shard", "0/2", "--max-total-tokens", "1m").err.count("2 times as much") == 1
     )
-    for command in ([*run, "out.jsonl"], ["retry", "out.jsonl"], ["finish", "out.jsonl"], ["report", "out.jsonl"]):
+    for command in ([*run, "out.jsonl"], ["retry", "out.jsonl"]):
         done = program.run(*command)
         assert done.code in (2, 6)
         assert "batchproc merge out.jsonl" in done.err
@@ -322,6 +324,18 @@ def test_a_trial_and_a_stop_go_on_as_ever(program: Program, folder: Path) -> Non
     full = program.run("run", jobs, "-o", "out.jsonl", "--simulate", "--shard", "1/2", "--json")
     assert full.summary()["resumed"] == 5
     assert full.summary()["next_command"] == "batchproc merge out.jsonl"
+
+
+def test_a_line_that_changed_in_the_middle_is_found_by_its_shard(program: Program, folder: Path) -> None:
+    """Head and tail of the file are as they were; the line is named as the shard counts, and that is said."""
+    jobs = write_jobs(folder / "jobs.jsonl", (chat(f"job {k:04}", metadata={"filler": "x" * 300}) for k in range(900)))
+    shard = ["run", jobs, "-o", "out.jsonl", "--simulate", "--shard", "1/3"]
+    assert program.run(*shard, "--limit", "5").code == 0
+    jobs.write_bytes(jobs.read_bytes().replace(b"job 0302", b"job XXXX"))
+    done = program.run(*shard)
+    assert done.code == 6
+    assert "lines and jobs of shard 1/3 are counted from byte" in done.err
+    assert "move `out.jsonl.parts` away" in done.err
 
 
 def test_the_recipe_with_xargs(program: Program, folder: Path, simulator: MakeSimulator) -> None:

@@ -20,10 +20,9 @@ from batchproc.simulator.settings import SimulatorSettings
         (as_long, 503, "lets as many wait as it has slots"),
     ],
 )
-@pytest.mark.parametrize("slots", [4, 32])
-@pytest.mark.parametrize("work", [constant(1.0), lognormal(1.0, 0.5)], ids=["1 s", "log-normal"])
+@pytest.mark.parametrize(("slots", "work"), [(4, lognormal(1.0, 0.5)), (32, constant(1.0))], ids=["4", "32"])
 def test_within_thirty_seconds_at_least_95_percent_of_the_best_fixed_number(queue, status, why, slots, work):
-    """From 30 s to 60 s; with few refusals, and no job failed."""
+    """From 30 s to 60 s; with few refusals, and no job failed. All cells: `benchmarks/concurrency.py`."""
     kind = Kind(lambda now: slots, work, queue, status)
     case = Case(why, kind, (slots, 2 * slots), 30.0, 60.0, 64 * slots + 1100)
     ours = Measured(case, None, seed=3)
@@ -60,10 +59,10 @@ def test_a_job_that_is_refused_for_itself_fails():
             return reply if b"poison" not in body else type(reply)(503, {}, b"")
 
     def make():
-        transports.append(Poisoned(Kind(lambda now: 64, constant(0.2), endless)))
+        transports.append(Poisoned(Kind(lambda now: 64, constant(1.0), endless)))
         return transports[0]
 
-    bodies = [BODY] * 20_000
+    bodies = [BODY] * 5_000
     bodies[10] = BODY.replace(b'"x"', b'"poison"')
     run = VirtualRun(bodies, server=SimulatorSettings(), transport=make).go()
     assert run.ending.complete

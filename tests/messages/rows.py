@@ -314,8 +314,8 @@ TYPED = [
         "run jobs.jsonl --simulate",
         2,
         "the input is damaged or cut short: <…>",
-        "put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); what is answered is saved: "
-        "run the same command again",
+        "put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); what is answered is "
+        "saved: run the same command again",
         write("jobs.jsonl", bytes.fromhex("28b52ffd") + b"\xff" * 90),
     ),
     # a file of settings

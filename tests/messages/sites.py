@@ -84,6 +84,8 @@ def _pattern(node: ast.expr, known: dict[str, ast.expr], depth: int = 0) -> str:
         return "(" + "|".join(_pattern(v, known) for v in node.values) + ")"
     if isinstance(node, ast.IfExp):
         return "(" + "|".join(_pattern(v, known) for v in (node.body, node.orelse)) + ")"
-    if isinstance(node, ast.Name) and node.id in known and depth < 2:
+    if isinstance(node, ast.BinOp):
+        return _pattern(node.left, known, depth) + _pattern(node.right, known, depth)
+    if isinstance(node, ast.Name) and node.id in known and depth < 3:
         return _pattern(known[node.id], known, depth + 1)
     return ANYTHING

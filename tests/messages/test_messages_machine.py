@@ -17,6 +17,7 @@ import pytest
 from conftest import SEEN, Said, fits, said_in
 from rows import JOB, OUT
 
+from batchproc.cli.bug import bug_found
 from batchproc.errors import BatchprocError
 from batchproc.model import RawLine
 from batchproc.simulator.embedded import Embedded
@@ -175,6 +176,8 @@ def test_the_input_cannot_be_read_on() -> None:
     from batchproc.engine.run import _feed
 
     class Fed:
+        line, read = 7, 7
+
         async def run(self) -> None:
             raise OSError(errno.EIO, "Input/output error")
 
@@ -190,7 +193,7 @@ def test_the_input_cannot_be_read_on() -> None:
     raised(
         again,
         2,
-        "the input cannot be read on: Input/output error",
+        "the input cannot be read on: Input/output error (after line 7, job 6)",
         "mend it, then run the same command again: what is answered is saved",
     )
 
@@ -251,7 +254,7 @@ def test_a_damaged_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_a_bug(folder: Path) -> None:
+def test_a_bug(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 1: the traceback is in a file, which is named and holds no secret; with no room for it, on stderr."""
     code = (
         "import sys, batchproc.store.look as look\n"
@@ -279,6 +282,15 @@ def test_a_bug(folder: Path) -> None:
     assert "Traceback (most recent call last)" in text
     assert f"batchproc status {OUT}" in text
     assert "sk-made-up" not in text
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    (folder / "k").write_text("from-a-file-0123456789\n")
+    words = ["run", "--api-key-file", "k", "--header", "X-A=in-a-header-0123", "--header=X-B=@k"]
+    masked = bug_found(RuntimeError("from-a-file-0123456789, in-a-header-0123"), ["batchproc", *words])
+    assert masked.message == "a bug in batchproc: RuntimeError: (a key), (a header)"
+    assert masked.hint is not None
+    text = Path(masked.hint.split("`")[1]).read_text()
+    assert "0123" not in text
+    assert "X-A=…" in text
     nowhere = code.replace("import sys,", "import sys, tempfile; tempfile.tempdir = '/no/such/folder'; import")
     done = subprocess.run([sys.executable, "-c", nowhere], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -104,8 +104,15 @@ def test_guards(runs: Runs, folder: Path, call: Call) -> None:
             call(f"run jobs.jsonl -o c --base-url http://127.0.0.1:{nobody.getsockname()[1]}/v1 --max-wait 0"),
             5,
             "the server has not answered for <…> s: <…>",
-            "run the same command again later: it goes on where it stopped; `--max-wait` sets how long to wait",
+            "if the address and the network are right, run the same command again later: it goes on where it stopped; "
+            "`--max-wait` sets how long to wait",
         )
+    is_said(
+        runs.run("--max-wait 0 -o g --rpd 5"),
+        5,
+        "gpt-4o-mini has used up its requests per day: the next fits in <…>",
+        "run the same command again later: it goes on where it stopped; `--max-wait` sets how long to wait",
+    )
     is_said(
         runs.run("--stop-after 0.1 --drain 0 -o d", latency="5"), 5, "the time of --stop-after is up (0.1 s)", GO_ON
     )
@@ -267,8 +274,8 @@ def test_a_damaged_archive(runs: Runs, folder: Path) -> None:
         runs.run(),
         2,
         "the input is damaged or cut short: <…>",
-        "put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); what is answered is saved: "
-        "run the same command again",
+        "put a whole copy with the same lines in its place (`gzip -t` or `zstd -t` tests one); what is answered is "
+        "saved: run the same command again",
     )
 
 

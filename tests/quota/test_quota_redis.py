@@ -78,7 +78,16 @@ async def test_models_in_one_round_trip_by_the_servers_clock(server: RedisServer
     await one.close()
 
 
-@pytest.mark.parametrize("value", ["x", "{}", '{"version": 2, "parts": {}, "workers": {}}'])
+LIMIT_0 = (
+    '{"version":1,"at":0,"hold":0,"workers":{},"parts":{"tokens/60":{"given":9,"limit":0,"window_s":60,"level":0,'
+    '"spare":0,"spare_at":0}}}'
+)
+
+
+NEWER = '{"version": 2, "parts": {}, "workers": {}}'
+
+
+@pytest.mark.parametrize("value", ["x", "{}", NEWER, '{"version": 1}', LIMIT_0])
 async def test_a_key_that_holds_something_else_grants_nothing(value: str, server: RedisServer) -> None:
     """Not overwritten either."""
     import redis.asyncio as redis

@@ -135,8 +135,9 @@ async def test_limits_that_make_no_sense_are_a_lost_store(tmp_path: Path) -> Non
         with sqlite3.connect(tmp_path / "q") as db:
             db.execute("UPDATE quota SET state = ?", (broken,))
         db.close()
-        with pytest.raises(QuotaLost):
-            await one.exchange([ask(1.0)])
+        for cost in (1.0, 0.0):
+            with pytest.raises(QuotaLost):
+                await one.exchange([ask(cost)])
     await one.close()
 
 

@@ -134,8 +134,8 @@ class Driver:
             return  # of a worker that was lost meanwhile
         try:
             answer = self._cluster.answer(ref)
-        except Lost as e:
-            self._lost(hand, ref, e)
+        except Lost:
+            self._lost(hand, ref)
             return
         if isinstance(answer, Hello):
             self._is_there(hand, answer)
@@ -184,7 +184,7 @@ class Driver:
                 why = outcome.error or (summary.error or summary.verdict if summary is not None else "it ended")
                 self._stop(Halt(HaltKind.INPUT, f"shard {shard}: {why}"), None)
 
-    def _lost(self, hand: _Hand, ref: Any, why: Lost) -> None:
+    def _lost(self, hand: _Hand, ref: Any) -> None:
         """A process is gone. Ray starts another one; its shards go to whoever is free, and go on where they stopped."""
         if ref is hand.look:
             hand.look = None
@@ -198,7 +198,7 @@ class Driver:
             self._sums.ended(shard, None)
         self._queue.extendleft(reversed(shards))
         if shards:
-            self._say(f"worker {hand.number} was lost ({why}): its shards go on where they stopped")
+            self._say(f"worker {hand.number} was lost: its shards go on where they stopped")
 
     # --- stopping --------------------------------------------------------------------------------------------
 

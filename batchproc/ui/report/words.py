@@ -8,7 +8,7 @@ from batchproc.price import usd
 from batchproc.runreport import ModelReport, Rates, RunReport
 from batchproc.ui.words import count, duration, harmless, plural, short
 
-NOT_RECORDED = "this checkpoint has no time line: it was written by an older batchproc, or adopted"
+NOT_RECORDED = "this checkpoint has no time line: it was written by an older batchproc, adopted, or merged from shards"
 
 
 def latency_words(seconds: float) -> str:
