@@ -76,7 +76,7 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
     help="How much may be sent at once, in seconds' worth of the limit.",
 )
 @option("--quota", type=QUOTA, metavar="URL", help="Where limits that several runs share are kept.  [default: nowhere]")
-@option("--quota-fraction", type=FRACTION, default=1.0, show_default="1", help="Use no more than this share of it.")
+@option("--quota-fraction", type=FRACTION, default=1.0, help="Use no more than this share of it.  [default: 1]")
 @option("--quota-reset", is_flag=True, help="Let these limits replace those that the first run gave the quota.")
 @option(
     "--on-quota-loss",
@@ -133,7 +133,7 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
 @option("--shard", type=SHARD, metavar="I/N", help="Only part I of N, from 0; `batchproc merge` puts them together.")
 @option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where it runs.")
 @option("--workers", type=AMOUNT, metavar="N", help="With --engine ray: processes.  [default: one for each core]")
-@option("--shards", type=AMOUNT, metavar="N", help="With --engine ray: parts.  [default: 4 a worker, or one for 64 MB]")
+@option("--shards", type=AMOUNT, metavar="N", help="With --engine ray: parts.  [default: 4 a worker, or more]")
 @option("--ray-address", metavar="ADDRESS", help="Join this Ray cluster: auto, head:6379.  [default: a Ray of its own]")
 @option(
     "--progress",
