@@ -25,6 +25,8 @@ _TURN_S = 0.1
 _AT_ONCE = 2  # shards that a worker has: one at work, and the one that begins when that is about to end
 _GRACE_S = 15.0  # beyond the drain, until a worker that says nothing any more is given up
 _PLACE_S = 10.0  # until it is said that the cluster has no place for a worker
+_IN_VAIN = 100
+_BEGIN_AGAIN = "look after the cluster, then run the same command again: what is answered is saved"
 _FEWEST = 20  # jobs that have ended before a share of failures means anything
 
 
@@ -39,6 +41,7 @@ class _Hand(Struct):
     look: Any = None
     looked_at: float = 0.0
     returning: bool = False
+    absent: int = 0  # how often it was asked in vain whether it is there
 
 
 class Driver:
@@ -186,12 +189,15 @@ class Driver:
 
     def _lost(self, hand: _Hand, ref: Any) -> None:
         """A process is gone. Ray starts another one; its shards go to whoever is free, and go on where they stopped."""
-        if ref is hand.look:
+        if ref == hand.look:
             hand.look = None
             return  # its shards will tell, if it is more than this one call
         shards = list(hand.asked.values())
         hand.asked, hand.look, hand.returning = {}, None, False
-        if hand.ready or ref is hand.hello:
+        if hand.ready or ref == hand.hello:
+            hand.absent = 0 if hand.ready else hand.absent + 1
+            if hand.absent > _IN_VAIN:
+                raise UsageError("workers cannot be started in the Ray cluster any more", _BEGIN_AGAIN)
             hand.ready = False
             hand.hello = hand.actor.hello.remote()
         for shard in shards:
