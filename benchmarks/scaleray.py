@@ -2,7 +2,7 @@
 
     python benchmarks/scaleray.py [--jobs 60000] [--rounds 3] [--shards 8]
 
-Two workers of a Ray of their own, and two processes `--shard 0/2` and `1/2`, by turns, each with 100 requests in flight,
+Two workers of a Ray of their own, and two processes `--shard 0/2` and `1/2`, by turns, each with 100 requests in flight
 on a server that answers at once. Requests a second are counted from when the first shard has its checkpoint to when the
 output is whole (Ray: merged; plain: not merged yet). What starts and ends it is told apart.
 """

@@ -23,6 +23,7 @@ from servers import Simulator
 
 pytestmark = pytest.mark.xdist_group("ray")
 MakeSimulator = Callable[..., Simulator]
+KEY = "sk-of-the-driver-only"
 AUTH = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # of the Ray that these tests start
 RAY = importlib.util.find_spec("ray") is not None
 PID = re.compile(r"process (\d+)")
@@ -47,6 +48,9 @@ def ray() -> Iterator[str]:
             )
         try:
             yield wait_until("an address", lambda: _address(Path(folder), head), 120)
+            files = [p for p in Path(folder).rglob("*") if p.is_file() and not p.is_symlink()]
+            assert any(p.suffix == ".log" for p in files)
+            assert not [p for p in files if KEY.encode() in p.read_bytes()], "the key is in what Ray keeps"
         finally:
             os.killpg(head.pid, signal.SIGKILL)  # its workers end with it
             head.wait()
@@ -69,7 +73,7 @@ class Cluster:
         self.words += ["--engine", "ray", "--ray-address", address, "--workers", "2"]
 
     def start(self, *options: str) -> Running:
-        return self.program.start(*self.words, *options, env=AUTH | {"OPENAI_API_KEY": "sk-of-the-driver-only"})
+        return self.program.start(*self.words, *options, env=AUTH | {"OPENAI_API_KEY": KEY})
 
     def workers(self) -> set[int]:
         """The processes at work on shards, by what `status` says."""
@@ -101,7 +105,7 @@ def test_a_worker_and_then_the_driver_are_killed(
     wait_until("two workers again", lambda: len(p := ours.workers()) == 2 and min(pids) not in p)
     seen = [json.loads(line) for line in first.err().splitlines() if '"progress"' in line][-1]
     assert 0 < seen["done"] <= 302
-    assert "sk-of-the-driver-only" not in first.err()
+    assert KEY not in first.err()
     first.kill()
     first.wait()
     again = ours.start(*options, "--json").wait()
