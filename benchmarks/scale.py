@@ -362,9 +362,14 @@ def costs() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="sqlite, redis or costs")
+    parser.add_argument("--only", default="", help="sqlite, redis, costs or ray (then see scaleray.py)")
     parser.add_argument("--seconds", type=float, default=30.0)
     given = parser.parse_args()
+    if given.only == "ray":
+        import scaleray
+
+        scaleray.main([])
+        return
     kinds = [k for k in ("sqlite", "redis") if given.only in ("", k)]
     if "redis" in kinds and not RedisServer.there():
         print("no redis-server here: its cases are left out")

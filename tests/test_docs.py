@@ -104,7 +104,8 @@ def test_every_option_of_the_other_commands_is_in_the_readme() -> None:
 def test_a_retry_takes_the_options_of_a_run() -> None:
     """All but those that would be senseless."""
     names = {p.name for p in run.params} - {p.name for p in retry.params}
-    assert names <= {"output", "fresh", "yes", "limit", "adopt", "print_config", "shard"}
+    many = {"shard", "engine", "workers", "shards", "ray_address"}
+    assert names <= {"output", "fresh", "yes", "limit", "adopt", "print_config"} | many
 
 
 def test_shards_are_in_the_readme() -> None:

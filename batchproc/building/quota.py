@@ -62,10 +62,18 @@ async def open_quota(settings: RunSettings, credential: str) -> Quota:
         raise UsageError(
             "`--quota` shares limits, and none is given", "add `--rpm N` or `--tpm N`: what all runs together may use"
         )
-    place = place_of(settings.quota or "")
+    actor = (settings.quota or "").removeprefix("actor:")  # nobody can type that: `--engine ray` sets it
+    if actor != settings.quota:
+        place = Place("", "", f"`{actor}` in the Ray cluster", "run")
+    else:
+        place = place_of(settings.quota)
     worker = f"{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
     store: QuotaStore
-    if place.url:
+    if actor != settings.quota:
+        from batchproc.quota.actorstore import ActorStore
+
+        store = ActorStore(actor, worker)
+    elif place.url:
         from batchproc.quota.redisstore import RedisStore
 
         store = RedisStore(place.url, place.where, worker)

@@ -25,6 +25,7 @@ from batchproc.store.totals import Totals
 _EXIT = {HaltKind.REFUSED: 4, HaltKind.INPUT: 2, HaltKind.UNBOUNDED: 2}
 _GUARD = 5
 _THEN = "then run the same command again: nothing is lost"
+_OF_RUNS = ("--output", "--limit", "--only", "--engine", "--workers", "--shards", "--ray-address")  # with values
 _HIDE: dict[str, Callable[[str], str]] = {"--header": hidden_header, "--quota": hidden_url}
 
 
@@ -269,9 +270,9 @@ def retry_typed(command: list[str], output: str, jobs: str, folder: str) -> str:
         name = word.partition("=")[0]
         if skip:
             skip = False
-        elif word in ("-o", "--output", "--limit", "--only"):
+        elif word in ("-o", *_OF_RUNS):
             skip = True
-        elif word in ("-", "--adopt", "--fresh", "--yes", "-y") or name in ("--output", "--limit", "--only"):
+        elif word in ("-", "--adopt", "--fresh", "--yes", "-y") or name in _OF_RUNS:
             continue
         elif not (word.startswith("-o") or os.path.normpath(os.path.join(folder, word)) in names):
             words.append(word)

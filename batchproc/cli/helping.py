@@ -6,7 +6,8 @@ import click
 
 # Which group an option stands in, by its name without dashes. What is not here stands last, under «Other options».
 _GROUPS: dict[str, str] = {
-    "Files": "jobs output checkpoint limit shard only config print-config",
+    "Files": "jobs output checkpoint limit only config print-config",
+    "Many processes": "shard engine workers shards ray-address",
     "Limits": "rpm tpm rpd tpd itpm otpm quota quota-fraction quota-reset on-quota-loss burst concurrency",
     "Where requests go": "base-url provider simulate api-key-file header endpoint model",
     "When to give up, and when to wait": "max-attempts timeout max-wait on-daily-limit stop-after drain fail-over",

@@ -68,7 +68,8 @@ def command_of(
         if not skip and word != "--shard" and not word.startswith("--shard="):
             kept.append(word)
         skip = word == "--shard"
-    return shlex.join([*kept, *(["--shard", f"{shard}/{manifest.count}"] if shard is not None else [])]), folder
+    whole = shard is None or any(word == "--engine" or word.startswith("--engine=") for word in kept)
+    return shlex.join(kept if whole else [*kept, "--shard", f"{shard}/{manifest.count}"]), folder
 
 
 def _sum(output: str, manifest: Manifest, attempts: dict[int, list[Attempt]]) -> tuple[ShardedStatus, Totals]:

@@ -8,9 +8,22 @@ import click
 
 from batchproc.cli.helping import Helpful
 from batchproc.cli.params import FILE
-from batchproc.cli.run import go, run, settings_of
+from batchproc.cli.run import run, settings_of
 
-_NOT_FOR_A_RETRY = {"jobs", "output", "fresh", "yes", "limit", "adopt", "print_config", "shard"}
+_NOT_FOR_A_RETRY = {
+    "jobs",
+    "output",
+    "fresh",
+    "yes",
+    "limit",
+    "adopt",
+    "print_config",
+    "shard",
+    "engine",
+    "workers",
+    "shards",
+    "ray_address",
+}
 
 _EPILOG = """\b
 Examples:
@@ -46,6 +59,7 @@ def retry(output: str, only: tuple[str, ...], jobs: str | None, **options: Any) 
     from msgspec import structs
 
     from batchproc.cli.again import Retry
+    from batchproc.cli.going import go
     from batchproc.cli.known import jobs_of, marks_of
     from batchproc.errors import UsageError
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
-from batchproc.building.connect import base_url_of, extra_headers, key_of, secrets_of
+from batchproc.building.connect import base_url_of
 from batchproc.cli.helping import Helpful
 from batchproc.cli.params import AMOUNT, DURATION, FILE, FRACTION, HEADER, QUOTA, SHARD, SHARE, USD, WAIT, AutoOr
 from batchproc.errors import UsageError
-from batchproc.providers.presets import APIS, api_of, preset_of
+from batchproc.providers.presets import APIS, api_of
 from batchproc.settings import Limits, RunSettings, Shard
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -132,6 +131,10 @@ def read_config_file(ctx: click.Context, param: click.Parameter, value: str | No
 @option("--break-lock", is_flag=True, help="Take over the lock of a process that is gone.")
 @option("--limit", type=AMOUNT, metavar="N", help="Only the first N jobs.")
 @option("--shard", type=SHARD, metavar="I/N", help="Only part I of N, from 0; `batchproc merge` puts them together.")
+@option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where it runs.")
+@option("--workers", type=AMOUNT, metavar="N", help="With --engine ray: processes.  [default: one for each core]")
+@option("--shards", type=AMOUNT, metavar="N", help="With --engine ray: parts.  [default: 4 a worker, or more]")
+@option("--ray-address", metavar="ADDRESS", help="Join this Ray cluster: auto, head:6379.  [default: a Ray of its own]")
 @option(
     "--progress",
     type=click.Choice(["auto", "bar", "plain", "json", "none"]),
@@ -158,7 +161,13 @@ def run(**options: Any) -> int:
     from batchproc.store.input import check_input
 
     check_input(options["jobs"])
+    from batchproc.cli.going import go
+
     settings = settings_of(options)
+    if options["engine"] != "local" or any(options[name] is not None for name in ("workers", "shards", "ray_address")):
+        from batchproc.cli.onray.begin import run_on_ray
+
+        return run_on_ray(settings, options)
     if settings.shard is None:
         return go(settings, options)
     from batchproc.cli.shard import ShardRun, run_shard, say_to
@@ -166,32 +175,6 @@ def run(**options: Any) -> int:
     names = ("quiet", "verbose", "no_color")
     say = say_to(options["progress"], **{name: options[name] for name in names})
     return run_shard(settings, lambda part: go(part, options, make=ShardRun), say)
-
-
-def go(settings: RunSettings, options: dict[str, Any], **make: Any) -> int:
-    """Begin a run, or what `make` makes of it, with the key and the headers that these options name."""
-    from batchproc.cli.begin import begin
-    from batchproc.cli.bug import keep_out
-
-    preset = preset_of(settings.provider, settings.base_url)
-    headers = extra_headers(options["header"], os.environ, preset)
-    key = None
-    if settings.provider != "simulated":
-        key = key_of(options["api_key_file"], preset, settings.base_url, headers, os.environ)
-    keep_out(key, headers.values(), settings.quota)
-    return begin(
-        settings,
-        key=key,
-        headers=headers,
-        secrets=secrets_of(key, options["header"], headers),
-        show=options["progress"],
-        quiet=options["quiet"],
-        verbose=options["verbose"],
-        no_color=options["no_color"],
-        as_json=options["as_json"],
-        command=list(sys.argv),
-        **make,
-    )
 
 
 def _print_config(options: dict[str, Any]) -> int:

@@ -60,12 +60,12 @@ def run_shard(settings: RunSettings, begin: Callable[[RunSettings], int], say: C
     return _run_an_attempt(settings, manifest, settings.shard, begin, say)
 
 
-def manifest_of(settings: RunSettings, number: int) -> Manifest:
+def manifest_of(settings: RunSettings, number: int, option: str = "--shard") -> Manifest:
     """The manifest of a run in so many shards, made now where there is none; what does not fit it is refused.
 
-    Raises UsageError, FilesDoNotFit, DiskFailed.
+    `option` is what asked for shards. Raises UsageError, FilesDoNotFit, DiskFailed.
     """
-    _refuse(settings)
+    _refuse(settings, option)
     if read_manifest(settings.output) is None:
         asyncio.run(_look(settings))
     manifest = manifest_for(settings.output, settings.jobs, number, settings.identity())
@@ -110,19 +110,19 @@ def folder_of_part(path: str) -> str:
     return os.path.dirname(path).removesuffix(".parts")
 
 
-def _refuse(settings: RunSettings) -> None:
-    """Raise UsageError for what makes no sense with shards."""
+def _refuse(settings: RunSettings, shard: str) -> None:
+    """Raise UsageError for what makes no sense with shards, which the option `shard` asked for."""
     if settings.output == "-":
-        raise UsageError("shards need files: `-o -` makes no sense with `--shard`", "name the output with `-o FILE`")
+        raise UsageError(f"shards need files: `-o -` makes no sense with `{shard}`", "name the output with `-o FILE`")
     for option, given in (("--adopt", settings.adopt), ("--fresh", settings.fresh)):
         if given:
             raise UsageError(
-                f"`{option}` makes no sense with `--shard`",
+                f"`{option}` makes no sense with `{shard}`",
                 f"to start all shards over, move `{folder_of(settings.output)}` away",
             )
     if settings.checkpoint != settings.output + ".ckpt":
         raise UsageError(
-            "`--checkpoint` makes no sense with `--shard`",
+            f"`--checkpoint` makes no sense with `{shard}`",
             f"leave it out: each shard has its own in `{folder_of(settings.output)}`",
         )
     check_folder(settings.jobs, settings.output)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from msgspec import Struct, field
@@ -85,12 +85,13 @@ async def merge(
     command: str,
     folder: str,
     tick: Callable[[], None] = lambda: None,
+    until_done: Callable[[int], Awaitable[None]] | None = None,
 ) -> Together:
     """Make the output from what the attempts have answered; the caller holds its lock, and has looked what there is.
 
-    `jobs` is the job file that was cut; `command` is what goes on with the run when typed in
-    `folder`, for `status`; `tick` is called now and
-    then. Raises InputChanged, FilesDoNotFit, UsageError, DiskFailed. What it has not put into place is removed.
+    `jobs` is the job file that was cut; `command` is what goes on with the run when typed in `folder`, for `status`;
+    `tick` is called now and then. `until_done` waits for a shard that is still at work, and puts its attempts into
+    `attempts`. Raises InputChanged, FilesDoNotFit, UsageError, DiskFailed. What it has not put into place is removed.
     """
     size = os.path.getsize(jobs)
     if size < manifest.size:
@@ -105,8 +106,8 @@ async def merge(
         now = time.time()
         ckpt.add(header_records(Header(manifest.identity)))
         ckpt.add(told_record(Told(now, "run", os.path.abspath(jobs), folder, command)))
-        ckpt.add(b"".join(map(sent_record, _sent_lately(attempts, now))))
-        together = await _copied(manifest, jobs, attempts, out, ckpt, tick)
+        together = await _copied(manifest, jobs, attempts, out, ckpt, tick, until_done)
+        ckpt.add(b"".join(map(sent_record, _sent_lately(attempts, time.time()))))
         _count_what_was_lost(together, attempts)
         out.end()
         done = not together.missing and size == manifest.size
@@ -151,6 +152,7 @@ async def _copied(
     out: Growing,
     ckpt: Growing,
     tick: Callable[[], None],
+    until_done: Callable[[int], Awaitable[None]] | None,
 ) -> Together:
     """Read the input beside the parts, and copy what answers it."""
     together = Together()
@@ -164,6 +166,8 @@ async def _copied(
                 if shard < 0 or raw.offset >= manifest.cuts[shard + 1]:
                     shard, base = _shard_at(manifest, raw.offset, shard), raw.index
                     source.close()
+                    if until_done is not None:
+                        await until_done(shard)
                     source = Source(attempts.get(shard, []))
                     together.count_part(source.totals)
                 found = source.take(raw.index - base, raw)

@@ -89,7 +89,8 @@ def test_the_arguments_are_the_options_of_the_command() -> None:
     only = set(theirs) - ours
     assert only == {
         "jobs", "burst", "header", "api_key_file", "accept_changes", "adopt", "fresh", "yes", "break_lock", "limit",
-        "progress", "quiet", "verbose", "no_color", "as_json", "config", "print_config", "shard",
+        "progress", "quiet", "verbose", "no_color", "as_json", "config", "print_config",
+        "shard", "engine", "workers", "shards", "ray_address",  # for files, and many processes
         "quota", "quota_fraction", "quota_reset", "on_quota_loss",
     }  # fmt: skip
     for name in ours - {"concurrency", "drain"}:

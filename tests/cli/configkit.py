@@ -37,7 +37,7 @@ def samples(option: click.Option) -> tuple[Any, str, list[str], list[Any]]:
         ("0.1", "0.2", "0.3"),
         ("0/3", "1/3", "2/3"),
         ("x", "y", "z"),
-        ("sqlite:x", "sqlite:y", "sqlite:z"),
+        ("sqlite:///x", "sqlite:///y", "sqlite:///z"),
     )
     for texts in kinds:
         if (option.type is HEADER) != ("=" in texts[0]):

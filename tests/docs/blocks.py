@@ -42,13 +42,14 @@ ALL = [block for page in PAGES for block in blocks(page)]
 # Blocks that are not run, by page and section, with the reason.
 NOT_RUN = {
     ("README.md", "Try it"): ".ci/run types it in a fresh clone",
+    ("docs/scaling.md", "Ray"): "it installs a package and joins a cluster; tests/e2e/test_e2e_ray.py does the like",
     ("README.md", "Tests"): "it is what runs this; .ci/run types it in a fresh clone",
     ("docs/scaling.md", "Slurm: an array"): "a script for a scheduler, which sets its variables; the page says so",
 }
 
 # What a block needs that is not everywhere: then it is skipped, and says so.
 NEEDS_PROGRAM = {"jq": re.compile(r"^jq ", re.MULTILINE)}
-NEEDS_MODULE = {"pandas": re.compile(r"^import pandas", re.MULTILINE)}
+NEEDS_MODULE = {"pandas": re.compile(r"^import pandas", re.MULTILINE), "ray": re.compile(r"--engine ray")}
 
 # What is not as it stands, and why.
 INSTEAD = {
