@@ -12,8 +12,11 @@ from batchproc.model import NO_USAGE, RawLine
 from batchproc.resultline import Seen, is_answer, read_line
 from batchproc.store.attempts import Attempt, copied_in
 from batchproc.store.checkpoint import parse_result
+from batchproc.store.growing import SUMMED_BYTES
 from batchproc.store.reading import lines_of, read_record
 from batchproc.store.recover import Recovered, recover
+from batchproc.store.scan import read_marks
+from batchproc.store.sums import LineSums
 from batchproc.store.totals import Totals
 
 
@@ -74,6 +77,8 @@ class _Reader:
         if not attempt.complete:
             self._waiting = recover(path, attempt.checkpoint)
             self._fd = os.open(attempt.checkpoint, os.O_RDONLY)
+        small = os.path.exists(path) and os.path.getsize(path) <= SUMMED_BYTES
+        self._sums = read_marks(attempt.checkpoint, sums=True).sums if small else LineSums()
         copied = copied_in(attempt)
         self._copied_lines = copied.lines
         self._copied = frozenset(copied.others)
@@ -85,6 +90,8 @@ class _Reader:
     def take(self, local: int, raw: RawLine, *, glance: bool) -> tuple[bytes, Seen] | None:
         """The result of a job; with `glance` without its usage. Raises InputChanged, FilesDoNotFit, OSError."""
         following = next(self._lines, (0, None))[1]
+        if following is not None and not self._sums.fits(local, following):
+            following, self._lines = None, iter(())  # not as it was written: nothing behind it can be told
         if glance and following is not None and is_answer(following, local, raw.digest):
             return following, Seen(local, raw.digest, None, "", NO_USAGE)
         for line in (following, self._kept(local)):

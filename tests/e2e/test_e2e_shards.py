@@ -303,6 +303,23 @@ def test_shards_and_ordinary_runs_keep_off_each_other(program: Program, folder: 
     assert (folder / "out.jsonl").read_bytes() == (folder / "plain.jsonl").read_bytes()
 
 
+def test_a_damaged_answer_is_not_merged(program: Program, folder: Path) -> None:
+    """It is whole, and tells the right job, but not what was written: its shard finds it, and asks for it again."""
+    jobs = write_jobs(folder / "jobs.jsonl", (chat(f"job {k}") for k in range(12)))
+    shards = [["run", jobs, "-o", "out.jsonl", "--simulate", "--shard", f"{i}/2"] for i in range(2)]
+    for shard in shards:
+        assert program.run(*shard).code == 0
+    part = folder / "out.jsonl.parts" / "00001.1.jsonl"
+    part.write_bytes(part.read_bytes().replace(b'"chat.completion"', b'"chat.comqletion"', 1))
+    damaged = program.run("merge", "out.jsonl")
+    assert damaged.code == 6
+    assert "00001.1.jsonl` is damaged at line 1" in damaged.err
+    assert not (folder / "out.jsonl").exists()
+    assert program.run(*shards[1]).code == 0
+    assert program.run("merge", "out.jsonl").code == 0
+    assert b"comqletion" not in (folder / "out.jsonl").read_bytes()
+
+
 def test_a_shard_without_a_line_is_done(program: Program, folder: Path) -> None:
     """More shards than lines: those that hold none may run, and need not."""
     jobs = write_jobs(folder / "jobs.jsonl", [chat("a"), chat("b")])
