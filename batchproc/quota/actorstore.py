@@ -26,7 +26,10 @@ class ActorStore:
         try:
             self._find()
         except QuotaLost as e:
-            raise UsageError(f"the quota of this run cannot be found in the Ray cluster: {e}", None) from None
+            raise UsageError(
+                f"the quota of this run cannot be found in the Ray cluster: {e}",
+                "run the same command again: it makes a new one, and what is answered is saved",
+            ) from None
 
     def _find(self) -> None:
         ray: Any = importlib.import_module("ray")

@@ -47,6 +47,12 @@ NOT_RUN = {
     ("docs/scaling.md", "Slurm: an array"): "a script for a scheduler, which sets its variables; the page says so",
 }
 
+# Blocks of Python, by section: they are compiled here, and run elsewhere or not at all.
+PYTHON = {
+    "From Python": "tests/api/test_api_readme.py runs it",
+    "Dask": "it starts a cluster of another package, which no test installs; the page says that it is not run",
+}
+
 # What a block needs that is not everywhere: then it is skipped, and says so.
 NEEDS_PROGRAM = {"jq": re.compile(r"^jq ", re.MULTILINE)}
 NEEDS_MODULE = {"pandas": re.compile(r"^import pandas", re.MULTILINE), "ray": re.compile(r"--engine ray")}

@@ -2,8 +2,9 @@
 
 Rows that need no run are in `rows.py` and `rows_many.py`, those that do in `test_messages_runs.py` and
 `test_messages_shards.py`, those that need a failing machine in `test_messages_machine.py`, those of `run_jobs` in
-`test_messages_api.py`. `test_messages_complete.py` reads every place in the source where an error is made, and looks
-for a row whose words fit: a new error needs a row, or a reason in `EXEMPT`.
+`test_messages_api.py`, those of `--engine ray` in `test_messages_ray.py`. `test_messages_complete.py` reads every place
+in the source where an error is made, and looks for a row whose words fit: a new error needs a row, or a reason in
+`EXEMPT`.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import rows
 import rows_many
 import test_messages_api
 import test_messages_machine
+import test_messages_ray
 import test_messages_runs
 import test_messages_shards
 from sites import sites
@@ -20,6 +21,7 @@ from sites import sites
 PASSED_ON = {
     "api/wording.py:stopped_by": "those of the guard, respelt; see test_a_run_that_is_stopped",
     "building/purse.py:first_look": "the budget's; see `--max-cost 5` and `--max-total-tokens 5k` in rows.py",
+    "cli/onray/driver.py:_ended": "those of the shard that cannot go on; tests/e2e/test_e2e_ray.py sees one refused",
     "cli/config.py:_error": "where the errors of a config file are made: each has a row",
     "cli/config.py:read": "key and complaint: each complaint has a row",
     "cli/config.py:_model": "key and complaint: each complaint has a row",
@@ -36,6 +38,7 @@ PASSED_ON = {
 EXEMPT = {
     "cli/bug.py:bug_found": "no user can cause it; see test_a_bug",
     "engine/shutdown.py:_stop": "an interruption is no error: the verdict says it, and `next:` what to type",
+    "cli/onray/relay.py:halt": "in a worker: its driver says why all were stopped, and what to type",
     "cli/completion.py:completion": "click refuses other shells before it",
     "store/retrying.py:_survey": "only damage that all checksums miss comes so far; otherwise the run is unfinished",
     "store/rewrite.py:_lines": "a record that was read a moment ago cannot be read again: a disk that forgets",
@@ -44,6 +47,10 @@ EXEMPT = {
 TWICE = r"is\ there\ twice,\ in\ two\ spellings"  # no limit of a model has a dash in its name yet
 NO_HINT = {
     "engine/shutdown.py:_stop": "`next:` says what to type",
+    "cli/onray/driver.py:_asked_to": "`next:` says what to type",
+    "cli/onray/driver.py:_ended": "`last_words` gives that of the shard",
+    "cli/onray/driver.py:run": "`last_words` raises the error of the merge, which has one",
+    "cli/onray/relay.py:halt": "its driver says what to type",
     "core/failure.py:after": "`closing` gives it: a key, or the account",
     "cli/completion.py:completion": "never made",
     "api/jobs.py:lines": "the iterable's own error is raised; `status` tells these words, and what to type",
@@ -72,7 +79,15 @@ def piece(node: ast.expr, known: dict[str, Any]) -> str:
     return str(known[inner.id]) if isinstance(inner, ast.Name) and inner.id in known else "<…>"
 
 
-MODULES = (rows, rows_many, test_messages_runs, test_messages_machine, test_messages_shards, test_messages_api)
+MODULES = (
+    rows,
+    rows_many,
+    test_messages_runs,
+    test_messages_machine,
+    test_messages_shards,
+    test_messages_api,
+    test_messages_ray,
+)
 TEXTS = set().union(*map(texts, MODULES))
 
 
