@@ -78,6 +78,7 @@ class History:
         self.checkpoint = folder / "work" / "out.jsonl.ckpt"
         self.stops: list[Stop] = []
         self._must_say = False
+        self._bent: set[bytes] = set()  # lines with other bytes than were written, which may still be JSON
 
     def run(self) -> Told:
         """Live it, and judge it. Raises AssertionError, which names the seed."""
@@ -129,7 +130,8 @@ class History:
             return False
         assert ended.code in (-signal.SIGKILL, -signal.SIGTERM, 130, 143), ended  # −15: it was not listening yet
         self.told.kills += 1
-        saved = saved_in(*self._files())
+        output, checkpoint = self._files()
+        saved = saved_in(output, checkpoint, self._good_lines(output))
         stop = Stop(marker, at, ended.code > 0, saved, saved)
         self.stops.append(stop)
         if not stop.graceful or rng.random() < 0.3:
@@ -152,7 +154,7 @@ class History:
     def _damage(self, stop: Stop) -> None:
         rng = self.rng
         output, checkpoint = self._files()
-        written = set(output.split(b"\n")[:-1])
+        written = self._good_lines(output)
         durable = durable_output(self.checkpoint)
         for path in (self.output, self.checkpoint):
             data = output if path is self.output else checkpoint
@@ -174,8 +176,14 @@ class History:
                 self._must_say |= new != data
             path.write_bytes(new)
             self.told.damages.append(f"{name}:{'out' if path is self.output else 'ckpt'}")
-        stop.left = saved_in(*self._files(), written)
+        output, checkpoint = self._files()
+        self._bent |= set(output.split(b"\n")[:-1]) - written
+        stop.left = saved_in(output, checkpoint, written)
         self.told.damaged += len(stop.saved - stop.left)
+
+    def _good_lines(self, output: bytes) -> set[bytes]:
+        """The lines that stand as they were written: a process that is killed early leaves the others unmended."""
+        return set(output.split(b"\n")[:-1]) - self._bent
 
     def _check_said(self, err: str) -> None:
         assert "Traceback" not in err, err

@@ -82,7 +82,9 @@ def test_shards_that_do_not_fit(shard: Callable[..., tuple[int, str]], folder: P
     )
 
 
-def test_merging(shard: Callable[..., tuple[int, str]], folder: Path, call: Call) -> None:
+def test_merging(
+    shard: Callable[..., tuple[int, str]], folder: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exit 5: shards are not done. 6: something is in the way, or is not what it was. 2: the jobs are gone."""
     assert shard("0/2")[0] == 0
     is_said(
@@ -130,6 +132,7 @@ def test_merging(shard: Callable[..., tuple[int, str]], folder: Path, call: Call
     part(0).write_text(
         "".join(json.dumps(json.loads(line), indent=None, separators=(",", ":")) + "\n" for line in good.splitlines())
     )
+    monkeypatch.setattr("batchproc.store.sources.SUMMED_BYTES", 0)  # as of a part too large for checksums of its lines
     is_said(
         call(f"merge {OUT}"),
         6,
