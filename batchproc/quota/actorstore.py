@@ -11,6 +11,7 @@ from batchproc.errors import UsageError
 from batchproc.lease import Ask, Granted, QuotaLost
 
 TIMEOUT_S = 2.0  # an actor answers within some ms, on a busy machine within some more
+_OPENING_S = 30.0  # the first answer: its process may have to be started yet, which takes seconds on a busy machine
 
 
 class ActorStore:
@@ -20,6 +21,7 @@ class ActorStore:
         self._name = name
         self._worker = worker
         self._actor: Any = None
+        self._asked = False  # a run that was stopped meanwhile does not wait so long again to give back
 
     async def open(self) -> None:
         """Find it. Raises UsageError."""
@@ -43,13 +45,14 @@ class ActorStore:
         if self._actor is None:
             raise QuotaLost("it is closed")
         ray: Any = importlib.import_module("ray")
+        within_s, self._asked = TIMEOUT_S if self._asked else _OPENING_S, True
         try:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 granted: list[Granted] = await asyncio.wrap_future(
                     self._actor.exchange.remote(list(asks), self._worker).future()
                 )
         except TimeoutError:
-            raise QuotaLost(f"no answer within {TIMEOUT_S:g} s") from None
+            raise QuotaLost(f"no answer within {within_s:g} s") from None
         except ray.exceptions.RayError as e:
             raise QuotaLost(_words(e)) from None
         return granted
