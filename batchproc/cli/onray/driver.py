@@ -24,7 +24,7 @@ _LOOK_S = 0.4  # between two looks at a worker
 _TURN_S = 0.1
 _AT_ONCE = 2  # shards that a worker has: one at work, and the one that begins when that is about to end
 _GRACE_S = 15.0  # beyond the drain, until a worker that says nothing any more is given up
-_PLACE_S = 10.0  # until it is said that the cluster has no place for a worker
+_PLACE_S = 30.0  # until it is said that the cluster has no place for a worker
 _IN_VAIN = 100
 _BEGIN_AGAIN = "look after the cluster, then run the same command again: what is answered is saved"
 _FEWEST = 20  # jobs that have ended before a share of failures means anything
@@ -173,7 +173,7 @@ class Driver:
 
     def _ended(self, hand: _Hand, shard: int, outcome: Outcome) -> None:
         hand.returning = False
-        self._sums.ended(shard, outcome.summary)
+        self._sums.ended(shard, outcome.summary, time.monotonic())
         if outcome.returned:
             self._queue.appendleft(shard)
         elif outcome.code in (0, 3):
@@ -201,7 +201,7 @@ class Driver:
             hand.ready = False
             hand.hello = hand.actor.hello.remote()
         for shard in shards:
-            self._sums.ended(shard, None)
+            self._sums.ended(shard, None, time.monotonic())
         self._queue.extendleft(reversed(shards))
         if shards:
             self._say(f"worker {hand.number} was lost: its shards go on where they stopped")

@@ -11,6 +11,7 @@ from batchproc.snapshot import ModelRate, Snapshot, Summary
 from batchproc.store.attempts import Attempt
 from batchproc.store.parts import Manifest
 
+_MINUTE_S = 60.0
 _PACE_S = 60.0  # the time left goes by the pace of so many seconds
 
 
@@ -45,6 +46,7 @@ class Sums:
         self._live: dict[int, Snapshot] = {}
         self._ended: list[Summary] = []
         self._lost: list[Snapshot] = []
+        self._past: deque[tuple[float, tuple[ModelRate, ...]]] = deque()  # when a shard ended, its last minute
         self._paces: deque[tuple[float, int]] = deque()
 
     def seen(self, shard: int, snapshot: Snapshot) -> None:
@@ -53,9 +55,11 @@ class Sums:
         if snapshot.checked is None and snapshot.done >= self.counts[shard].done:
             self.counts[shard] = _of(snapshot, snapshot.total_estimate)
 
-    def ended(self, shard: int, summary: Summary | None) -> None:
+    def ended(self, shard: int, summary: Summary | None, now: float) -> None:
         """A shard is not at work any more; without last words it was lost, and what it has on disk will be seen."""
         last = self._live.pop(shard, None)
+        if last is not None:
+            self._past.append((now, last.models))
         if summary is not None:
             self._ended.append(summary)
             self.counts[shard] = _of(summary, self.counts[shard].estimate)
@@ -101,13 +105,20 @@ class Sums:
             **self.requests(),
             input_tokens=sum(count.input_tokens for count in counts),
             output_tokens=sum(count.output_tokens for count in counts),
-            models=_rates((s.models, 1.0) for s in live),
+            models=self._last_minute(now),
             waiting_for=_most(waits) if waits and all(waits) else "",
             eta_s=self._eta_s(now, done, total if total is not None else estimate),
             outage_s=min(outages) if everyone_out else None,
             stopping=stopping,
             held_by=_most([s.held_by for s in live if s.held_by]),
         )
+
+    def _last_minute(self, now: float) -> tuple[ModelRate, ...]:
+        """Each model's requests and tokens of the last minute; those of a shard that ended go out of it bit by bit."""
+        while self._past and now - self._past[0][0] >= _MINUTE_S:
+            self._past.popleft()
+        past = [(models, 1 - (now - at) / _MINUTE_S) for at, models in self._past]
+        return _rates([*((s.models, 1.0) for s in self._live.values()), *past])
 
     def requests(self) -> dict[str, int]:
         """Requests, refusals and retries of this run."""
