@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 from array import array
-from bisect import bisect_left
 from collections.abc import Callable
 
 from batchproc.core.order import InOrder
@@ -48,7 +47,8 @@ class Plan:
 
     def __init__(self, old: AppendFile) -> None:
         self._old = old
-        self._live = array("q")  # offsets in the old file, ascending, and where they are in the new one
+        self._indices = array("q")  # of the results that wait, ascending; arrays, as there may be a million
+        self._live = array("q")  # where each is in the old file, and in the new one
         self._at = array("q")
         self._end = old.size
         self._copied_to = old.size
@@ -58,17 +58,15 @@ class Plan:
 
     async def choose(self, order: InOrder) -> None:
         """Find the live records. One that goes to the output meanwhile is copied too: that does no harm."""
-        live: list[int] = []
         index = order.next_index
         while index < order.end:
             for i in range(index, min(index + _SLICE, order.end)):
                 where = order.where(i)
                 if where is not None and where < self._end:
-                    live.append(where)
+                    self._indices.append(i)
+                    self._live.append(where)
             index += _SLICE
             await asyncio.sleep(0)
-        live.sort()
-        self._live = array("q", live)
 
     async def copy(self, head: bytes, stopped: Callable[[], bool]) -> bool:
         """Write head and live records to the new file; False if it was stopped. Raises DiskFailed."""
@@ -128,6 +126,11 @@ class Plan:
 
     def move(self, order: InOrder) -> None:
         """Tell the slots where their records are now."""
-        live, at, end, shift, move = self._live, self._at, self._end, self._shift, order.move
-        for index, offset in order.items():
-            move(index, offset + shift if offset >= end else at[bisect_left(live, offset)])
+        end, shift, next_index = self._end, self._shift, order.next_index
+        for index in range(next_index, order.end):
+            where = order.where(index)
+            if where is not None and where >= end:
+                order.move(index, where + shift)
+        for index, at in zip(self._indices, self._at, strict=True):
+            if index >= next_index:
+                order.move(index, at)
