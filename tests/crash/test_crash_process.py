@@ -132,7 +132,7 @@ FEWTHREADS = str(Path(__file__).with_name("fewthreads.py"))
 @pytest.mark.parametrize("server", [{"latency": "0.02"}], indirect=True)
 @pytest.mark.parametrize("most", [0, 1, 3, 5])
 def test_few_threads(program: Program, server: Simulator, most: int) -> None:
-    """Three threads do for a run (one may be about to end still); with one it says so before anything is sent or written."""
+    """Five threads do for a run. With one it says so before anything is sent; with three it may lack one later on."""
     chats(program.folder / "jobs.jsonl", 40)
     words = [
         sys.executable,
@@ -160,9 +160,13 @@ def test_few_threads(program: Program, server: Simulator, most: int) -> None:
         assert "threads" in done.stderr
         assert "ulimit -u" in done.stderr
         assert not server.ledger()
+        return
+    if most < 5 and done.returncode == 2:
+        assert "ulimit -u" in done.stderr
+        assert program.run(*words[3:]).code == 0
     else:
         assert done.returncode == 0, done.stderr
-        check_chats(program.folder / "jobs.results.jsonl", 40)
+    check_chats(program.folder / "jobs.results.jsonl", 40)
 
 
 @pytest.mark.parametrize("server", [{"latency": "0.02"}], indirect=True)
