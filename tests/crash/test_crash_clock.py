@@ -70,24 +70,19 @@ def test_during_a_run(program: Program, server: Simulator, tmp_path: Path, jumps
     assert "requests:     100" in program.run("report", "jobs.results.jsonl", env=clock.env).out
 
 
+def with_full_burst(server: Simulator) -> list[str]:
+    """A run that may send a whole minute's requests at once."""
+    limits = ["--rpm", str(RPM), "--burst", "60", "--concurrency", str(IN_FLIGHT)]
+    return ["run", "jobs.jsonl", "--base-url", server.url, *limits]
+
+
 @pytest.mark.parametrize("jump", [0, -HOUR, -DAY], ids=["as it was", "an hour back", "a day back"])
 def test_between_kill_and_resume(program: Program, server: Simulator, tmp_path: Path, jump: int) -> None:
     """Back: the time stamps of what was sent are in the future then, and count as just now: where they were forgotten,
     two hundred more would be refused. (What goes out in the instants before a kill is not noted yet.)"""
     clock = Clock(tmp_path)
     chats(program.folder / "jobs.jsonl", 400)
-    words = [
-        "run",
-        "jobs.jsonl",
-        "--base-url",
-        server.url,
-        "--rpm",
-        str(RPM),
-        "--burst",
-        "60",
-        "--concurrency",
-        str(IN_FLIGHT),
-    ]
+    words = with_full_burst(server)
     first = program.start(*words, "--header", "x-marker=1", env=clock.env)
     server.received(RPM * 2 // 3)
     first.kill()
@@ -105,18 +100,7 @@ def test_forward_between_kill_and_resume(program: Program, server: Simulator, tm
     """An hour forward looks like an hour that has passed: refusals are heard, there is no storm of them."""
     clock = Clock(tmp_path)
     chats(program.folder / "jobs.jsonl", 400)
-    words = [
-        "run",
-        "jobs.jsonl",
-        "--base-url",
-        server.url,
-        "--rpm",
-        str(RPM),
-        "--burst",
-        "60",
-        "--concurrency",
-        str(IN_FLIGHT),
-    ]
+    words = with_full_burst(server)
     first = program.start(*words, env=clock.env)
     server.received(RPM * 5 // 6)
     first.kill()

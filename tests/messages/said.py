@@ -32,3 +32,12 @@ def fits(expected: str, text: str | None) -> bool:
     """Whether a text is as expected; `<…>` stands for what differs."""
     pattern = ".*".join(map(re.escape, expected.split("<…>")))
     return text is not None and re.fullmatch(pattern, text, re.DOTALL) is not None
+
+
+def is_said(seen: tuple[int, str], code: int, error: str, hint: str) -> Said:
+    """The error that ended a command, to the letter."""
+    said = said_in(*seen)
+    assert fits(error, said.error), said.error
+    assert fits(hint, said.hint), said.hint
+    assert said.code == code, said.err
+    return said

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from rows import JOB, OUT
-from said import Said, fits, said_in
+from said import is_said
 
 from batchproc.store.checkpoint import Header, header_records
 from batchproc.store.lock import OutputLock
@@ -28,15 +28,6 @@ pytestmark = [  # called in this process, a program that gives up leaves files o
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-def is_said(seen: tuple[int, str], code: int, error: str, hint: str) -> Said:
-    """The error that ended a command, to the letter."""
-    said = said_in(*seen)
-    assert fits(error, said.error), said.error
-    assert fits(hint, said.hint), said.hint
-    assert said.code == code, said.err
-    return said
 
 
 class Runs:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rows import JOB, OUT
 from rows_many import CUT_ANEW, MANIFEST, PARTS
-from said import Said, fits, said_in
+from said import is_said
 from test_messages_machine import raised
 
 from batchproc.cli.shard import run_shard
@@ -28,15 +28,6 @@ pytestmark = [  # called in this process, a program that gives up leaves files o
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-def is_said(seen: tuple[int, str], code: int, error: str, hint: str) -> Said:
-    """The error that ended a command, to the letter."""
-    said = said_in(*seen)
-    assert fits(error, said.error), said.error
-    assert fits(hint, said.hint), said.hint
-    assert said.code == code, said.err
-    return said
 
 
 @pytest.fixture
