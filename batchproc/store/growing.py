@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from batchproc.store.sums import LineSums
+from batchproc.store.sums import SUMMED_BYTES, LineSums
 
-SUMMED_BYTES = 32 << 20  # checksums are kept for an output up to this size: no larger one is compared with them
 _GROUP = 1 << 20  # bytes written at a time
 
 

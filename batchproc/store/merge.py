@@ -35,7 +35,7 @@ from batchproc.store.checkpoint import (
     told_record,
 )
 from batchproc.store.files import disk_failed, sync_folder
-from batchproc.store.growing import SUMMED_BYTES, Growing
+from batchproc.store.growing import Growing
 from batchproc.store.input import identity_of, open_input
 from batchproc.store.jobs import JobParser
 from batchproc.store.lines import read_lines
@@ -44,6 +44,7 @@ from batchproc.store.reading import whole_lines
 from batchproc.store.scan import read_marks, sent_records
 from batchproc.store.sending import RecentlySent
 from batchproc.store.sources import Found, Source
+from batchproc.store.sums import SUMMED_BYTES
 from batchproc.store.totals import Totals
 
 SUFFIX = ".merging"

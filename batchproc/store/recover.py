@@ -16,10 +16,9 @@ from batchproc.store.files import disk_failed
 from batchproc.store.reading import lines_of, parts_of
 from batchproc.store.scan import Marks, Scan, read_marks, scan
 from batchproc.store.sending import RecentlySent
-from batchproc.store.sums import LineSums
+from batchproc.store.sums import SUMMED_BYTES, LineSums
 from batchproc.store.totals import Totals, as_named
 
-_CHECK_ALL_BYTES = 32 << 20  # an output up to this size is read whole on a resume
 _OPENING = b'{"id": "batch_req_'
 
 
@@ -69,7 +68,7 @@ def recover(output: str, checkpoint: str) -> Recovered:
         disk_failed("reading", output, e)
     there = has_lines(checkpoint)
     try:
-        marks = read_marks(checkpoint, sums=0 < size <= _CHECK_ALL_BYTES) if there else Marks()
+        marks = read_marks(checkpoint, sums=0 < size <= SUMMED_BYTES) if there else Marks()
     except OSError as e:
         disk_failed("reading", checkpoint, e)
     try:
@@ -161,7 +160,7 @@ def read_output(output: str, size: int, marks: Marks) -> Tail:
     start = Tail(0, 0, Totals())
     if not size:
         return start
-    if mark is not None and size > _CHECK_ALL_BYTES and _ends_a_line(output, mark, size):
+    if mark is not None and size > SUMMED_BYTES and _ends_a_line(output, mark, size):
         start = Tail(mark.next_index, mark.output_length, mark.written())
     return _read_tail(output, start, marks)
 

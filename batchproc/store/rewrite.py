@@ -24,12 +24,11 @@ from batchproc.store.checkpoint import Mark, Told, mark_record, parse_result, to
 from batchproc.store.files import disk_failed, sync_folder
 from batchproc.store.input import InputIdentity
 from batchproc.store.reading import lines_of, read_record
-from batchproc.store.sums import LineSums
+from batchproc.store.sums import SUMMED_BYTES, LineSums
 from batchproc.store.totals import Totals
 
 SUFFIX = ".retry"
 _GROUP = 1 << 20  # bytes written at a time
-_SUMMED_BYTES = 32 << 20  # checksums are noted for an output up to this size: no larger one is compared with them
 
 
 def rewrite(
@@ -62,7 +61,7 @@ def rewrite(
         disk_failed("writing", path, e)
     sync_folder(output)
     now = time.time()
-    text = sums.text(chosen.jobs) if size <= _SUMMED_BYTES else ""
+    text = sums.text(chosen.jobs) if size <= SUMMED_BYTES else ""
     done = not longer
     mark = Mark(now, chosen.jobs, size, position, totals, identity, done, sums=text, closed=True, saved=totals)
     _append(checkpoint, mark_record(mark) + told_record(Told(now, "retried", lines=chosen.jobs)))

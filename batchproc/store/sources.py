@@ -12,11 +12,10 @@ from batchproc.model import NO_USAGE, RawLine
 from batchproc.resultline import Seen, is_answer, read_line
 from batchproc.store.attempts import Attempt, copied_in
 from batchproc.store.checkpoint import parse_result
-from batchproc.store.growing import SUMMED_BYTES
 from batchproc.store.reading import lines_of, read_record
 from batchproc.store.recover import Recovered, recover
 from batchproc.store.scan import read_marks
-from batchproc.store.sums import LineSums
+from batchproc.store.sums import SUMMED_BYTES, LineSums
 from batchproc.store.totals import Totals
 
 

@@ -6,6 +6,7 @@ import sys
 import zlib
 from array import array
 
+SUMMED_BYTES = 32 << 20  # an output up to this size is read whole on a resume; of a larger one only what a mark lacks
 _UNKNOWN = 0  # a line whose checksum really is 0 goes unchecked: one in four thousand million
 
 
@@ -34,9 +35,7 @@ class LineSums:
 
     def text(self, end: int) -> str:
         """The checksums up to line `end`, for a mark."""
-        sums = self._sums[
-            : end - self.since
-        ]  # perhaps a million, when one that all waited for came: no object for each
+        sums = self._sums[: end - self.since]  # thousands, when one that all waited for came: no object for each
         if sys.byteorder == "little":
             sums.byteswap()
         return sums.tobytes().hex()

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 import zlib
+from itertools import accumulate
 
+import pytest
+from storekit import JOBS, Files, answer, put_all
+
+from batchproc.store import results
+from batchproc.store.scan import read_marks
 from batchproc.store.sums import LineSums
 
 
@@ -30,3 +36,18 @@ def test_a_million_lines_at_once_cost_a_few_bytes_each() -> None:
         assert tracemalloc.get_traced_memory()[1] < 30 * n
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("hasty")
+async def test_none_for_what_no_resume_compares(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large output is not read again before its last mark: a million checksums a mark would be for nobody."""
+    monkeypatch.setattr(results, "SUMMED_BYTES", 500)
+    opened = await files.open()
+    await put_all(opened, range(JOBS), done=True)
+    marks = read_marks(str(files.checkpoint), sums=True)
+    ends = list(accumulate(len(answer(n).line) for n in range(JOBS)))
+    known = [n for n in range(JOBS) if not marks.sums.fits(n, b"another")]
+    assert marks.last is not None
+    assert marks.last.next_index == JOBS
+    assert known == [n for n, end in enumerate([0, *ends[:-1]]) if end <= 500]
+    assert 0 < len(known) < JOBS
