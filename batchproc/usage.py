@@ -10,11 +10,27 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from batchproc.model import NO_USAGE, Usage
 
 _MOST = 1 << 53
-_INPUT = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+
+
+class _Said(Struct, gc=False):
+    """The members that count, of whatever type."""
+
+    prompt_tokens: Any = None
+    completion_tokens: Any = None
+    prompt_tokens_details: Any = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    input_tokens_details: Any = None
+    cache_creation_input_tokens: Any = None
+    cache_read_input_tokens: Any = None
+
+
+_decode = msgspec.json.Decoder(_Said).decode
 
 
 def _count(*values: Any) -> int:
@@ -29,22 +45,14 @@ def usage_in(usage: bytes) -> Usage:
     if not usage.startswith(b"{"):
         return NO_USAGE
     try:
-        value = msgspec.json.decode(usage)
+        said = _decode(usage)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return NO_USAGE  # a number out of range, say: nothing that makes an answer worse
-    read = _count(value.get("prompt_tokens"))
+    read, from_cache = _count(said.prompt_tokens), _count(said.cache_read_input_tokens)
     if not read:
-        read = sum(_count(value.get(name)) for name in _INPUT)
-    cached = (
-        _cached(value.get("prompt_tokens_details")),
-        _cached(value.get("input_tokens_details")),
-        _count(value.get("cache_read_input_tokens")),
-    )
-    return Usage(
-        read,
-        _count(value.get("completion_tokens"), value.get("output_tokens")),
-        min(read, next(filter(None, cached), 0)),
-    )
+        read = _count(said.input_tokens) + _count(said.cache_creation_input_tokens) + from_cache
+    cached = _cached(said.prompt_tokens_details) or _cached(said.input_tokens_details) or from_cache
+    return Usage(read, _count(said.completion_tokens, said.output_tokens), cached if cached < read else read)
 
 
 def _cached(details: Any) -> int:

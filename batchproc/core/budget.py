@@ -159,6 +159,8 @@ class Budget:
 
     def ended(self, job: Job, outcome: Answer | Fault) -> None:
         """An attempt ended: charge what it used, or what it may have used."""
+        if not self._held:
+            return
         worst = self._take_back(job)
         if worst is None:
             return

@@ -126,7 +126,11 @@ class DualCapacity:
 
     def take(self, demand: Demand, now: float) -> Stamps:
         """Charge every tracker; keep what this returns until the answer comes."""
-        return tuple([p.tracker.take(p.amount(demand), now) if p.tracker is not None else None for p in self.parts])
+        stamps: list[Stamp | None] = []
+        for part in self.parts:
+            tracker = part.tracker
+            stamps.append(tracker.take(part.amount(demand), now) if tracker is not None else None)
+        return tuple(stamps)
 
     def returned(self, stamps: Stamps) -> None:
         """The request of these stamps is not under way any more, however it ended."""
@@ -140,11 +144,11 @@ class DualCapacity:
             if part.tracker is not None and stamp is not None and (amount := part.amount(demand)):
                 part.tracker.give_back(amount, now, stamp)
 
-    def accepted(self, demand: Demand, stamps: Stamps, now: float) -> None:
+    def accepted(self, stamps: Stamps, now: float) -> None:
         """The server let a request through."""
         for part, stamp in zip(self.parts, stamps, strict=False):
-            if part.tracker is not None and stamp is not None:
-                part.tracker.accepted(part.amount(demand), now, stamp)
+            if stamp is not None and part.tracker is not None:
+                part.tracker.accepted(now, stamp)
 
     def settle(self, demand: Demand, usage: Usage, stamps: Stamps, now: float) -> None:
         """The provider corrects what it charged to what was used (Anthropic and Mistral document it).

@@ -16,6 +16,7 @@ what was charged within its length. And the first request on an untouched bucket
 from __future__ import annotations
 
 from collections import deque
+from operator import add, sub
 
 from msgspec import Struct
 
@@ -48,7 +49,8 @@ def charges_of(job: Job) -> tuple[int, ...]:
     """The charge of a job by each rule, in tokens."""
     cap = job.output_cap or 0
     by_bytes, by_tokens = job.limiter_tokens or job.input_tokens, job.input_tokens
-    return (max(cap, by_bytes), max(cap, by_tokens), by_bytes, by_tokens, cap + by_bytes, cap + by_tokens)
+    most_bytes, most_tokens = (cap if cap > by_bytes else by_bytes), (cap if cap > by_tokens else by_tokens)
+    return (most_bytes, most_tokens, by_bytes, by_tokens, cap + by_bytes, cap + by_tokens)
 
 
 class Charging:
@@ -59,7 +61,7 @@ class Charging:
 
     def __init__(self) -> None:
         self.rule: int | None = None
-        self._sums = [0.0] * len(RULES)
+        self._sums = (0.0,) * len(RULES)
         self._first: tuple[Totals, float] | None = None  # and what remained then
         self._ends = 0.0
         self._answers = 0
@@ -76,12 +78,11 @@ class Charging:
         """A job goes out; keep what this returns until its answer comes."""
         log = self._log
         if not log or now - log[-1].at >= _GRAIN_S:
-            log.append(Totals(now, tuple(self._sums)))
+            log.append(Totals(now, self._sums))
             while log[0].at < now - _KEEP_S:
                 log.popleft()
-        for n, charge in enumerate(charges_of(job)):
-            self._sums[n] += charge
-        return Totals(now, tuple(self._sums))
+        self._sums = tuple(map(add, self._sums, charges_of(job)))
+        return Totals(now, self._sums)
 
     def first(self, job: Job, limit: float, remaining: float) -> bool:
         """An answer to one of the first requests; True if it shows the rule, its bucket being untouched."""
@@ -99,8 +100,7 @@ class Charging:
 
     def refused(self, job: Job, *, by_tokens: bool) -> None:
         """A job was refused and took no tokens. If it was for its tokens, the rule is in doubt again."""
-        for n, charge in enumerate(charges_of(job)):
-            self._sums[n] -= charge
+        self._sums = tuple(map(sub, self._sums, charges_of(job)))
         if by_tokens:
             self.rule = self._first = None
 

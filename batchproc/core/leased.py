@@ -80,7 +80,7 @@ class Leased(CapacityTracker):
         """Hold so much again (less, where negative)."""
         self.balance += amount
 
-    def accepted(self, amount: float, now: float, stamp: Stamp) -> None:
+    def accepted(self, now: float, stamp: Stamp) -> None:
         """Nothing to learn."""
 
     def refused(self, amount: float, now: float, stamp: Stamp, wait_s: float | None) -> None:

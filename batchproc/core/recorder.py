@@ -30,7 +30,7 @@ class Recorder:
         self._closed: list[Bucket] = []
         self._count = 0
         self._limits: dict[str, Mapping[str, float]] = {}
-        self._on: dict[type, Callable[[Any], None]] = {
+        self.takes: dict[type, Callable[[Any], None]] = {
             RequestSent: self._sent,
             RequestEnded: self._returned,
             JobEnded: self._ended,
@@ -39,7 +39,7 @@ class Recorder:
 
     def on(self, event: Event) -> None:
         """Listen to the run."""
-        take = self._on.get(type(event))
+        take = self.takes.get(type(event))
         if take is not None:
             take(event)
 

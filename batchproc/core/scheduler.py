@@ -164,11 +164,12 @@ class Scheduler:
         first: tuple[Lane, Ticket] | None = None
         queue.blocked_until, queue.why = float("inf"), ""
         for lane in queue.lanes:
-            ready_s, why = self._lane_ready_s(lane, now)
-            if ready_s > 0:
-                if now + ready_s < queue.blocked_until:
-                    queue.blocked_until, queue.why = now + ready_s, why
-                continue
+            if lane.out_since is not None or not lane.window.has_room(lane.in_flight):
+                ready_s, why = self._lane_ready_s(lane, now)
+                if ready_s > 0:
+                    if now + ready_s < queue.blocked_until:
+                        queue.blocked_until, queue.why = now + ready_s, why
+                    continue
             ticket = lane.head(now)
             if ticket is None:
                 if lane.next_due() < queue.blocked_until:
@@ -278,7 +279,7 @@ class Scheduler:
         if isinstance(outcome, Answer):
             queue.passed()
             lane.answered(ticket, in_flight, now, worked=True)
-            queue.capacity.accepted(ticket.demand, ticket.stamps, now)
+            queue.capacity.accepted(ticket.stamps, now)
             queue.told(ticket, rates, now)
             queue.answered(ticket, outcome.usage, now)
             self._guards.succeeded()

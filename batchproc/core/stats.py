@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Any
 
 from batchproc.events import (
     Event,
+    JobEnded,
     JobRequeued,
     OutageBegan,
     OutageEnded,
@@ -58,27 +61,26 @@ class Stats:
         self.requests = 0
         self.rate_limited = 0
         self.retries = 0
-        self.ended: deque[tuple[float, int]] = deque(maxlen=120)  # (second, jobs ended in it), for the ETA
+        self.ended: deque[list[int]] = deque(maxlen=120)  # [second, jobs ended in it], for the ETA
+        self._ends_in: int | None = None
         self.models: dict[str, Rate] = {}
         self.out: dict[str, float] = {}  # model → since when its server is out
         self.stopping = ""
+        self.takes: dict[type, Callable[[Any], None]] = {
+            RequestSent: self._sent,
+            RequestEnded: self._returned,
+            JobEnded: self._ended,
+            JobRequeued: self._requeued,
+            OutageBegan: self._out,
+            OutageEnded: self._back,
+            Stopping: self._stops,
+        }
 
     def on(self, event: Event) -> None:
         """Count one event."""
-        kind = type(event)
-        if kind is RequestSent:
-            self._sent(event)  # type: ignore[arg-type]
-        elif kind is RequestEnded:
-            self._returned(event)  # type: ignore[arg-type]
-        elif isinstance(event, JobRequeued):
-            if event.kind is not FaultKind.CONNECT:
-                self.retries += 1
-        elif isinstance(event, OutageBegan):
-            self.out.setdefault(event.model, event.at)
-        elif isinstance(event, OutageEnded):
-            self.out.pop(event.model, None)
-        elif isinstance(event, Stopping):
-            self.stopping = event.why
+        take = self.takes.get(type(event))
+        if take is not None:
+            take(event)
 
     def _sent(self, event: RequestSent) -> None:
         self.requests += 1
@@ -98,13 +100,29 @@ class Stats:
                 rate.by_usage = True
                 rate.add(event.at, 0, event.usage.total_tokens)
 
+    def _ended(self, event: JobEnded) -> None:
+        self.job_ended(event.at)
+
+    def _requeued(self, event: JobRequeued) -> None:
+        if event.kind is not FaultKind.CONNECT:
+            self.retries += 1
+
+    def _out(self, event: OutageBegan) -> None:
+        self.out.setdefault(event.model, event.at)
+
+    def _back(self, event: OutageEnded) -> None:
+        self.out.pop(event.model, None)
+
+    def _stops(self, event: Stopping) -> None:
+        self.stopping = event.why
+
     def job_ended(self, at: float) -> None:
         """A job got its result."""
-        second = float(int(at))
-        if self.ended and self.ended[-1][0] == second:
-            self.ended[-1] = (second, self.ended[-1][1] + 1)
-        else:
-            self.ended.append((second, 1))
+        second = int(at)
+        if self._ends_in != second:
+            self._ends_in = second
+            self.ended.append([second, 0])
+        self.ended[-1][1] += 1
 
     def jobs_per_s(self, now: float) -> float | None:
         """How many jobs ended per second lately; None before there is anything to go by."""

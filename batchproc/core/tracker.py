@@ -36,7 +36,7 @@ _WINDOWS = frozenset({Kind.FIXED, Kind.SLIDING})
 __all__ = ["CapacityTracker", "Kind", "Stamp"]
 
 
-class Stamp(Struct, frozen=True):
+class Stamp(Struct, frozen=True, gc=False):
     """A charge: when, how much, what had been charged by then in all, and whether it was the probe."""
 
     at: float
@@ -105,13 +105,14 @@ class CapacityTracker:
 
     def take(self, amount: float, now: float) -> Stamp:
         """Charge `amount`; levels may become negative where more than a window holds is taken."""
-        probe = False
-        if self.kind is Kind.UNKNOWN and self._sliding.delay_s(amount, now) > 0:
+        probe, kind = False, self.kind
+        if kind is Kind.UNKNOWN and self._sliding.delay_s(amount, now) > 0:
             probe = self._probing = True
         self._total += amount
         self._under_way += amount
         self._outer.take(amount, now)
-        self._burst.take(amount, now)
+        if kind is Kind.UNKNOWN or kind is Kind.PACED:  # once it is another, it is never one of these again
+            self._burst.take(amount, now)
         self._sliding.take(amount, now)
         if self._fixed is not None:
             self._fixed.take(amount, now)
@@ -134,13 +135,13 @@ class CapacityTracker:
             self._evidence.took_nothing(stamp.grain, amount)
             self._probing = self._probing and not stamp.probe
 
-    def accepted(self, amount: float, now: float, stamp: Stamp) -> None:
-        """The server let `amount` through."""
+    def accepted(self, now: float, stamp: Stamp) -> None:
+        """The server let the request of this stamp through."""
         if self.kind is not Kind.UNKNOWN:
             return
         if stamp.probe:
             self.kind, self._probing = Kind.BUCKET, False
-        self._burst.grow(amount, self.limit, now)
+        self._burst.grow(stamp.amount, self.limit, now)
 
     def refused(self, amount: float, now: float, stamp: Stamp, wait_s: float | None) -> None:
         """The server refused `amount` by this limit; refusals of one round trip count once."""

@@ -50,7 +50,8 @@ class Bucket:
             self._at = now
         if level >= self.capacity:
             self.full_at, level = now, self.capacity
-        self._level = min(level - amount, self.capacity)
+        level -= amount
+        self._level = level if level < self.capacity else self.capacity
 
     def set(self, level: float, now: float) -> None:
         """The level is known to be this."""
@@ -125,14 +126,15 @@ class Sliding:
             self._opened, self._first = now, 0.0
         self._taken_at = now
         self._first += amount
-        self._sum += amount
-        self._held = self._sum
-        if self._log and expires - self._log[-1][2] < self._grain_s:
-            # Remembered at the later instant: a charge is never forgotten too early.
-            self._log[-1][0] = max(expires, self._log[-1][0])
-            self._log[-1][1] += amount
+        self._sum = self._held = self._sum + amount
+        log = self._log
+        last = log[-1] if log else None
+        if last is not None and expires - last[2] < self._grain_s:
+            if expires > last[0]:  # the later instant: a charge is never forgotten too early
+                last[0] = expires
+            last[1] += amount
         else:
-            self._log.append([expires, amount, expires])
+            log.append([expires, amount, expires])
 
     def give_back(self, amount: float) -> None:
         """Forget the newest charge of this amount: it never reached the server."""

@@ -117,7 +117,9 @@ class Feed:
                 if self._limit is not None and raw.index >= self._limit:
                     cut = True
                     break
-                await self._take(raw)
+                job = self._take(raw)
+                if job is not None and not self._submitted_at_once(job):
+                    await self._submit(job)
                 if n % _STEP == _STEP - 1:
                     await self._turn()
             await self._turn()
@@ -190,13 +192,14 @@ class Feed:
             if self._scheduler.waiting_in(*key) < _REFILL:
                 for raw in shelf.take(_REFILL):
                     job = self._parser.parse(raw)
-                    if not isinstance(job, BadJob):
+                    if not isinstance(job, BadJob) and not self._submitted_at_once(job):
                         await self._submit(job)
                 if not len(shelf):
                     shelf.close()
                     del self._shelves[key]
 
-    async def _take(self, raw: RawLine) -> None:
+    def _take(self, raw: RawLine) -> Job | None:
+        """The job of a line, where it is to be submitted now."""
         index = raw.index
         self.read, self.offset, self.line = index + 1, raw.offset, raw.line
         if index % _POSITION_EVERY == 0:
@@ -206,28 +209,38 @@ class Feed:
             if earlier.written is not None:
                 self.checked = index + 1
                 compare(raw, next(earlier.written, None))
-            return
+            return None
         self.checked = None
         if self._sink.has(index):
             compare(raw, earlier.waiting.pop(index, None))
-            return
+            return None
         job = self._parser.parse(raw)
         if isinstance(job, BadJob):
-            self._pool.end_bad(refused(job, self._earlier.sent.get(index, 0)))
-            return
+            self._pool.end_bad(refused(job, earlier.sent.get(index, 0)))
+            return None
         self._mean_bytes += (len(job.body) - self._mean_bytes) / 100
-        shelf = self._shelves.get((job.path, job.model))
+        shelf = self._shelves.get((job.path, job.model)) if self._shelves else None
         if shelf is None and self._new_shelf is not None:
-            most = max(_REFILL, min(_MOST_IN_LANE, self._most() // 2))
-            if self._scheduler.waiting_in(job.path, job.model) >= most and self._held(job.model):
+            waiting = self._scheduler.waiting_in(job.path, job.model)
+            if waiting >= _REFILL and waiting >= min(_MOST_IN_LANE, self._most() // 2) and self._held(job.model):
                 shelf = self._shelves[job.path, job.model] = self._new_shelf()
-        if shelf is not None:
-            shelf.put(raw)
-        else:
-            await self._submit(job)
+        if shelf is None:
+            return job
+        shelf.put(raw)
+        return None
 
     def _held(self, model: str) -> bool:
         return self._scheduler.model(model).held(asyncio.get_running_loop().time())
+
+    def _submitted_at_once(self, job: Job) -> bool:
+        """Submit a job, unless that takes a while: the first one, a long one, when counting has just become needed."""
+        weigher = self._weigher
+        if not self._begun or len(job.body) > _LONG:
+            return False
+        if not weigher.exact and self._scheduler.counts_tokens(job.model):
+            return False
+        self._queue(job, weigher.weigh(job.path, job.model, job.body))
+        return True
 
     async def _submit(self, job: Job) -> None:
         if not self._begun:
@@ -237,9 +250,12 @@ class Feed:
         if not self._weigher.exact and self._scheduler.counts_tokens(job.model):  # learnt from the server
             await asyncio.to_thread(self._weigher.count_exactly, job.model)
         if len(job.body) > _LONG:
-            tokens, limiter, cap, n = await self._weigher.weigh_long(job.path, job.model, job.body)
+            self._queue(job, await self._weigher.weigh_long(job.path, job.model, job.body))
         else:
-            tokens, limiter, cap, n = self._weigher.weigh(job.path, job.model, job.body)
+            self._queue(job, self._weigher.weigh(job.path, job.model, job.body))
+
+    def _queue(self, job: Job, weighed: tuple[int, int, int | None, int]) -> None:
+        tokens, limiter, cap, n = weighed
         job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap, choices=n)
         self._scheduler.submit(job, self._earlier.sent.get(job.index, 0))
 
@@ -252,9 +268,7 @@ class Feed:
         weighed = self._weigher.at_most(job.path, job.body)
         if weighed is None:
             return False
-        tokens, limiter, cap, n = weighed
-        job = structs.replace(job, input_tokens=tokens, limiter_tokens=limiter, output_cap=cap, choices=n)
-        self._scheduler.submit(job, self._earlier.sent.get(job.index, 0))
+        self._queue(job, weighed)
         self._pool.pump()
         await asyncio.sleep(_HEAD_START_S)
         await asyncio.to_thread(self._weigher.preload, job.model)

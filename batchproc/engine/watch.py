@@ -11,7 +11,7 @@ from batchproc.core.scheduler import Scheduler
 from batchproc.core.stats import Stats
 from batchproc.engine.feed import Feed
 from batchproc.engine.pool import Pool
-from batchproc.events import Event, JobEnded, Note
+from batchproc.events import Event, Note
 from batchproc.ports import Ledger
 from batchproc.snapshot import ModelRate, Snapshot
 
@@ -57,13 +57,14 @@ class Watch:
         self._tell = tell
         self._wall = wall
         self._foretold: set[str] = set()
+        kinds = self.stats.takes.keys() | self.recorder.takes.keys()
+        folds = (self.stats.takes, self.recorder.takes)
+        self._takes = {kind: [fold[kind] for fold in folds if kind in fold] for kind in kinds}
 
     def on(self, event: Event) -> None:
         """Listen to the run."""
-        self.stats.on(event)
-        self.recorder.on(event)
-        if type(event) is JobEnded:
-            self.stats.job_ended(event.at)
+        for take in self._takes.get(type(event), ()):
+            take(event)
 
     def snapshot(self, now: float) -> Snapshot:
         """The run at this instant."""

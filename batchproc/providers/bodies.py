@@ -41,10 +41,9 @@ class Read(Struct, frozen=True, gc=False):
 
 def read_answer(path: str, body: bytes) -> Read:
     """Judge the body of a 2xx by what its endpoint has to answer with."""
-    if not body.strip():
-        return Read("the answer is empty")
-    start = body.lstrip()[:1]
-    if start != b"{":
+    if not body.startswith(b"{") and (start := body.lstrip()[:1]) != b"{":
+        if not start:
+            return Read("the answer is empty")
         return Read("the answer is a web page, not JSON" if start == b"<" else "the answer is not a JSON object")
     try:
         top = jsontext.decode(body, _TOP)
@@ -77,4 +76,5 @@ _FULL_LIST = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[^ \t\r\n\]]")
 
 
 def _is_full_list(value: Raw) -> bool:
-    return _FULL_LIST.match(memoryview(value)) is not None
+    text = bytes(value)
+    return text.startswith(b"[{") or _FULL_LIST.match(text) is not None

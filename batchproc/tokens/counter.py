@@ -30,21 +30,21 @@ class Counter:
     __slots__ = ("_encode", "_known", "_known_tools", "_per_function", "_room")
 
     def __init__(self, encoding: Encoding) -> None:
-        self._encode = encoding.encode
+        self._encode = encoding.encode_ordinary  # text that spells a special token is counted as the text it is
         self._known: dict[str, int] = {}
         self._known_tools: dict[bytes, int] = {}
         self._room = REMEMBERED_CHARS
         self._per_function = tools.PER_FUNCTION[encoding.name]
 
     def text(self, text: str) -> int:
-        """Tokens of one text; text that spells a special token is counted as the text it is."""
+        """Tokens of one text."""
         known = self._known.get(text)
         if known is not None:
             return known
         size = len(text)
         if size > LONGEST_REMEMBERED:
             return self._long(text)
-        tokens = len(self._encode(text, disallowed_special=()))
+        tokens = len(self._encode(text))
         self._room -= size + ENTRY_CHARS
         if self._room < 0:
             self._known.clear()
@@ -60,7 +60,7 @@ class Counter:
                 # A cut before a blank rarely splits what would be one token; a blind one may cost one more.
                 seam = text.rfind(" ", end - SEAM_CHARS, end)
                 end = seam if seam > start else end
-            tokens += len(self._encode(text[start:end], disallowed_special=()))
+            tokens += len(self._encode(text[start:end]))
             start = end
         return tokens
 

@@ -16,7 +16,11 @@ def limiter_tokens(path: str, body: Body) -> int:
     """The estimate in tokens; 0 where there is no rule. Never raises for what a body can contain."""
     path = path.removeprefix("/v1")
     if path == "/chat/completions" and isinstance(body.messages, list):
-        return 1 + sum(1 + _content(m.get("content")) for m in body.messages if isinstance(m, dict))
+        total = 1
+        for message in body.messages:
+            if isinstance(message, dict):
+                total += 1 + _content(message.get("content"))
+        return total
     if path == "/completions":
         return _several(body.prompt)
     if path == "/embeddings":
@@ -25,7 +29,7 @@ def limiter_tokens(path: str, body: Body) -> int:
 
 
 def _content(value: Any) -> int:
-    if isinstance(value, list):
+    if type(value) is list:
         return sum(_quarter(part.get("text")) for part in value if isinstance(part, dict))
     return _quarter(value)
 

@@ -47,7 +47,7 @@ class HttpTransport:
         self._url_for = url_for
         self._proxy = proxy
         self._secrets = [s.encode() for s in secrets if len(s) >= _SHORTEST_SECRET]
-        self._urls: dict[tuple[str, str], URL] = {}
+        self._ways: dict[tuple[str, str], tuple[URL, quick.Route | None]] = {}
         self._headers = CIMultiDict(headers)
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession | None = None
@@ -83,12 +83,10 @@ class HttpTransport:
         """Post `body` to the URL of this path and model, and read the whole answer."""
         if self._session is None or self._deadlines is None:
             raise RuntimeError("the transport is not open")
-        url = self._urls.get((path, model)) or self._new_url(path, model)
+        url, route = self._ways.get((path, model)) or self._new_way(path, model)
         try:
-            if len(body) <= quick.MOST_BODY and self._quick is not None and self._quick.wanted():
-                route = self._routes.get(url) or self._new_route(url, self._quick)
-                if route is not None:
-                    return self._reply(*await self._quick.ask(route, body))
+            if route is not None and self._quick is not None and len(body) <= quick.MOST_BODY and quick.wanted():
+                return self._reply(*await self._quick.ask(route, body))
             return await self._sent(self._session, self._deadlines, url, body)
         except aiohttp.ServerTimeoutError as e:
             if isinstance(e, aiohttp.ConnectionTimeoutError):
@@ -129,19 +127,15 @@ class HttpTransport:
                     answer = answer.replace(secret, _MASK)
         return Reply(status, headers, answer)
 
-    def _new_route(self, url: URL, connections: quick.Connections) -> quick.Route | None:
-        if url in self._routes:
-            return self._routes[url]
-        route = connections.route(url, self._headers)
-        if len(self._routes) < _MOST_URLS:
-            self._routes[url] = route
-        return route
-
-    def _new_url(self, path: str, model: str) -> URL:
+    def _new_way(self, path: str, model: str) -> tuple[URL, quick.Route | None]:
+        """The URL, and the short way there if there is one; models of the same URL share it."""
         url = URL(self._url_for(path, model), encoded=True)
-        if len(self._urls) < _MOST_URLS:
-            self._urls[path, model] = url
-        return url
+        route = self._routes.get(url)
+        if route is None and self._quick is not None:
+            route = self._quick.route(url, self._headers)
+        if len(self._ways) < _MOST_URLS:
+            self._routes[url], self._ways[path, model] = route, (url, route)
+        return url, route
 
     def _masked(self, headers: dict[str, str]) -> dict[str, str]:
         for secret in self._secrets:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from aiohttp.client_proto import ResponseHandler
@@ -35,6 +36,13 @@ class Head(NamedTuple):
     ends: int
 
 
+@lru_cache(maxsize=512)
+def _field(line: str) -> tuple[str, str]:
+    """Name and value of a header line. Most lines of a server's answers are always the same."""
+    name, _, value = line.partition(":")
+    return name.lower(), value.strip(" \t")
+
+
 def plain_head(data: bytes) -> Head | None:
     """The head that `data` begins with; None if it is not whole, or not plain."""
     m = _HEAD.match(data, 0, _LONGEST_HEAD)
@@ -42,14 +50,11 @@ def plain_head(data: bytes) -> Head | None:
         return None
     lines = m[2].decode("utf-8", "surrogateescape").split("\r\n")
     lines.pop()
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(":")
-        headers[name.lower()] = value.strip(" \t")
+    headers = dict(map(_field, lines))
     length = headers.get("content-length", "")
     if not (length.isascii() and length.isdigit() and len(length) < 9) or int(length) > min(_MOST, body.MOST_BODY):
         return None
-    if len(headers) != len(lines) or len(lines) > _MOST_HEADERS or not _SURPRISES.isdisjoint(headers):
+    if len(headers) != len(lines) or len(lines) > _MOST_HEADERS or not headers.keys().isdisjoint(_SURPRISES):
         return None
     if headers.get("connection", "keep-alive").lower() != "keep-alive":
         return None

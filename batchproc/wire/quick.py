@@ -25,6 +25,7 @@ from batchproc.wire.plain import Ear
 
 MOST_BODY = 64 << 10  # bytes; the socket takes so much at once
 _KEPT_S = 30.0
+_WRITTEN_AT_ONCE = 16  # that is within two or three milliseconds
 _ORDINARY = aiohttp.ClientSession._request  # whoever puts his own there (tracers, test doubles) wants to see requests
 _OURS = ("content-length", "transfer-encoding", "content-encoding", "connection", "expect")
 
@@ -53,6 +54,11 @@ class Route:
         self.idle = idle  # shared by the URLs of a server
 
 
+def wanted() -> bool:
+    """Whether nobody has put another way of asking into aiohttp's session."""
+    return aiohttp.ClientSession._request is _ORDINARY
+
+
 class Connections:
     """Posts over connections of its own, made by the session's connector.
 
@@ -70,11 +76,7 @@ class Connections:
         self._under_way: dict[Line, float] = {}  # line → until when, the oldest first: one timer does for all
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = 0.0
-
-    @staticmethod
-    def wanted() -> bool:
-        """Whether nobody has put another way of asking into aiohttp's session."""
-        return aiohttp.ClientSession._request is _ORDINARY
+        self._unwritten: list[tuple[asyncio.Transport, bytes]] = []
 
     def route(self, url: URL, headers: CIMultiDict[str]) -> Route | None:
         """The way to a URL with these headers; None if the ordinary way is to be taken."""
@@ -104,7 +106,7 @@ class Connections:
             self._look_again(until)
         try:
             line.ear.waiter = waiter = self._loop.create_future()
-            line.connection.transport.write(b"%b%d\r\n\r\n%b" % (route.head, len(body), body))
+            self._write_soon(line.connection.transport, b"%b%d\r\n\r\n%b" % (route.head, len(body), body))
             said = await waiter
             parsed = said is None
             answer: Said = said if said is not None else await _read(line.connection)
@@ -126,6 +128,24 @@ class Connections:
             line.since = self._loop.time()
             route.idle.append(line)
         return answer
+
+    def _write_soon(self, transport: asyncio.Transport, data: bytes) -> None:
+        """Write a request when those of this turn of the loop are there, a few at once.
+
+        A write wakes whoever waits for it, which on one machine costs more than all the rest of it. A server that has
+        the first of some requests to work on is awake for the others.
+        """
+        self._unwritten.append((transport, data))
+        if len(self._unwritten) == _WRITTEN_AT_ONCE:
+            self._write()
+        elif len(self._unwritten) == 1:
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        unwritten, self._unwritten = self._unwritten, []
+        for transport, data in unwritten:
+            if not transport.is_closing():  # its request has heard of it
+                transport.write(data)
 
     def _look(self) -> None:
         """End what has been under way for too long; those that began first come first."""

@@ -216,6 +216,6 @@ def test_limits_are_learnt():
     assert bare.tokens is not None
     assert bare.tokens.burst == 30
     bare.give_back(Demand(1, 5), (None, None), 0.0)
-    bare.accepted(Demand(1, 5), (None, None), 0.0)
+    bare.accepted((None, None), 0.0)
     bare.refused(Demand(1, 5), (None, None), 0.0, wait_s=1.0, by=REQUESTS)
     assert bare.requests is None

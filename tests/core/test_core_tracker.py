@@ -20,7 +20,7 @@ def settle(tracker, now, n, amount=1.0):
         now += tracker.delay_s(amount, now)
         stamp = tracker.take(amount, now)
         tracker.returned(stamp)
-        tracker.accepted(amount, now, stamp)
+        tracker.accepted(now, stamp)
     return now
 
 
@@ -69,7 +69,7 @@ def served(kind, seconds, headers=True, seed=0, limit=600, jitter_s=0.03, latenc
             paused = max(paused, now + said)
             bad += 1
         else:
-            tracker.accepted(1, now, stamp)
+            tracker.accepted(now, stamp)
             if headers:
                 tracker.told(said, stamp, now)
             good += 1
@@ -115,7 +115,7 @@ def test_no_window_over_its_limit(limit, burst_s, steps):
         stamp = tracker.take(amount, now)
         taken.append((now, amount))
         if accepted:
-            tracker.accepted(amount, now, stamp)
+            tracker.accepted(now, stamp)
     for first in range(len(taken)):
         total = 0
         for at, amount in taken[first:]:
@@ -144,7 +144,7 @@ def test_the_wait_is_pure_and_enough(steps, amount):
         stamp = stamps.pop(number % len(stamps))
         tracker.returned(stamp)
         if what == "accept":
-            tracker.accepted(stamp.amount, now, stamp)
+            tracker.accepted(now, stamp)
         elif what == "refuse":
             tracker.give_back(stamp.amount, now, stamp)
             tracker.refused(stamp.amount, now, stamp, seconds)
@@ -171,7 +171,7 @@ def test_the_burst_doubles_with_what_is_accepted():
     sizes = [tracker.burst]
     while tracker.burst < 6000:
         for _ in range(int(sizes[-1])):
-            tracker.accepted(1, 0.0, stamp)
+            tracker.accepted(0.0, stamp)
         sizes.append(tracker.burst)
     assert sizes == [100, 200, 400, 800, 1600, 3200, 6000]
 
@@ -181,7 +181,7 @@ def test_one_probe_at_a_time():
     tracker = CapacityTracker(60, 0.0)
     probe, now = to_the_probe(tracker)
     assert tracker.delay_s(1, now) > 30, "until the oldest leaves the minute"
-    tracker.accepted(1, now, probe)
+    tracker.accepted(now, probe)
     assert tracker.kind is Kind.BUCKET
     assert tracker.delay_s(1, now) <= 1.0
 
@@ -242,7 +242,7 @@ def test_a_fixed_burst_turns_evidence_off():
     """`--burst 2` is two seconds' worth, whatever the server says."""
     tracker = CapacityTracker(6000, 0.0, burst_s=2)
     stamp = tracker.take(1, 0.0)
-    tracker.accepted(5000, 0.0, stamp)
+    tracker.accepted(0.0, stamp)
     tracker.refused(1, 1.0, stamp, 30.0)
     tracker.told(seen(5, 1.0, 6000), stamp, 1.0)
     assert (tracker.kind, tracker.burst) == (Kind.PACED, 200)

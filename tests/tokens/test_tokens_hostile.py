@@ -136,7 +136,7 @@ def failing(error: BaseException) -> Callable[[str], Rule]:
     class Broken:
         name = "o200k_base"
 
-        def encode(self, text: str, disallowed_special: object = ()) -> list[int]:
+        def encode_ordinary(self, text: str) -> list[int]:
             raise error
 
     return lambda model: Rule(Counter(Broken()), 3, 1, 3)  # type: ignore[arg-type]
