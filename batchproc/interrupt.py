@@ -6,6 +6,7 @@ builtin modules are imported here, and this before all others: what comes before
 
 from __future__ import annotations
 
+import atexit
 import os
 
 try:
@@ -24,6 +25,13 @@ def quiet() -> None:
     """From now on SIGINT ends the process at once, unless somebody has ignored it or handles it in another way."""
     if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
         _signal.signal(_signal.SIGINT, _leave)
+
+
+def ended() -> None:
+    """There is nothing to interrupt any more: Python's own end puts handlers back to the system's, which kills."""
+    quiet()
+    if _signal.getsignal(_signal.SIGINT) is _leave:
+        atexit.register(_signal.signal, _signal.SIGINT, _signal.SIG_IGN)
 
 
 def heard() -> None:

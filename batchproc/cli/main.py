@@ -12,7 +12,7 @@ import click
 
 from batchproc import __version__
 from batchproc.errors import BatchprocError, UsageError
-from batchproc.interrupt import heard, quiet
+from batchproc.interrupt import ended, heard
 
 _COMMANDS = {
     "run": "batchproc.cli.run",
@@ -111,7 +111,7 @@ def main(args: list[str] | None = None) -> None:
             stream.flush()
         except (AttributeError, OSError, ValueError):
             pass  # closed or broken: said already
-    quiet()
+    ended()
     sys.exit(code)
 
 

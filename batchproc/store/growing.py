@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from batchproc.store.sums import SUMMED_BYTES, LineSums
+from batchproc.store.sums import LineSums
 
 _GROUP = 1 << 20  # bytes written at a time
 
@@ -36,10 +36,16 @@ class Growing:
         self._write()
         os.fsync(self._fd)
 
+    def close(self) -> None:
+        """Close it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def remove(self) -> None:
         """Close it; remove it where it still has its own name."""
         if self._fd >= 0:
-            os.close(self._fd)
+            self.close()
             try:
                 os.unlink(self.path)
             except OSError:
@@ -47,8 +53,7 @@ class Growing:
 
     def _write(self) -> None:
         group, self._group, self._held = self._group, [], 0
-        if self.size <= SUMMED_BYTES:
-            self.sums.add(group)
+        self.sums.add(group, self.size)
         self.lines += len(group)
         view = memoryview(b"".join(group))
         self.size += len(view)

@@ -28,7 +28,7 @@ from batchproc.store.journal import Journal, soon_after, to_its_end
 from batchproc.store.notes import Notes
 from batchproc.store.rescue import Rescue
 from batchproc.store.sending import SentLog
-from batchproc.store.sums import SUMMED_BYTES, LineSums
+from batchproc.store.sums import LineSums
 from batchproc.store.timeline import KeptTimeLine
 from batchproc.store.totals import Totals
 from batchproc.store.waiting import Waiting
@@ -248,9 +248,7 @@ class ResultStore:
                 lines.append(r.line)
                 written.add(r.code, r.usage, r.input_line, r.message, r.model)
         if lines:
-            start = await self._output.append(b"".join(lines))
-            if start <= SUMMED_BYTES:
-                self._sums.add(lines)
+            self._sums.add(lines, await self._output.append(b"".join(lines)))
 
     async def _append_early(self, early: dict[int, Result]) -> None:
         """Append what was sent, and results that are not in the output: they wait there for their turn."""

@@ -22,13 +22,13 @@ from batchproc.model import NO_USAGE, Position
 from batchproc.resultline import read_line
 from batchproc.store.checkpoint import Mark, Told, mark_record, parse_result, told_record
 from batchproc.store.files import disk_failed, sync_folder
+from batchproc.store.growing import Growing
 from batchproc.store.input import InputIdentity
 from batchproc.store.reading import lines_of, read_record
-from batchproc.store.sums import SUMMED_BYTES, LineSums
+from batchproc.store.sums import SUMMED_BYTES
 from batchproc.store.totals import Totals
 
 SUFFIX = ".retry"
-_GROUP = 1 << 20  # bytes written at a time
 
 
 def rewrite(
@@ -49,21 +49,26 @@ def rewrite(
     """
     path = output + SUFFIX
     totals = _tokens_before(before)
-    sums = LineSums()
+    new = Growing(path)
     try:
         source = os.open(checkpoint, os.O_RDONLY)
         try:
-            size = _copy(path, _lines(output, source, order, chosen, totals), sums)
+            new.begin()
+            for line in _lines(output, source, order, chosen, totals):
+                new.add(line)
+            new.end()
         finally:
             os.close(source)
         os.replace(path, output)
     except OSError as e:
         disk_failed("writing", path, e)
+    finally:
+        new.close()
     sync_folder(output)
     now = time.time()
-    text = sums.text(chosen.jobs) if size <= SUMMED_BYTES else ""
+    text = new.sums.text(chosen.jobs) if new.size <= SUMMED_BYTES else ""
     done = not longer
-    mark = Mark(now, chosen.jobs, size, position, totals, identity, done, sums=text, closed=True, saved=totals)
+    mark = Mark(now, chosen.jobs, new.size, position, totals, identity, done, sums=text, closed=True, saved=totals)
     _append(checkpoint, mark_record(mark) + told_record(Told(now, "retried", lines=chosen.jobs)))
     return totals
 
@@ -97,35 +102,6 @@ def _tokens_before(before: Mark | None) -> Totals:
     """The tokens of the answers that stay, and what was lost: failed lines have none."""
     was = before.totals.copy() if before is not None else Totals()
     return Totals(0, 0, was.input_tokens, was.output_tokens, models=was.models)
-
-
-def _copy(path: str, lines: Iterator[bytes], sums: LineSums) -> int:
-    """Write lines to a new file and make it durable; returns its size. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    size = 0
-    try:
-        group: list[bytes] = []
-        held = 0
-        for line in lines:
-            group.append(line)
-            held += len(line)
-            if held >= _GROUP:
-                size += _write(fd, group, sums)
-                group, held = [], 0
-        size += _write(fd, group, sums)
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    return size
-
-
-def _write(fd: int, lines: list[bytes], sums: LineSums) -> int:
-    sums.add(lines)
-    data = memoryview(b"".join(lines))
-    size = len(data)
-    while data:
-        data = data[os.write(fd, data) :]
-    return size
 
 
 def _append(checkpoint: str, data: bytes) -> None:

@@ -22,9 +22,10 @@ class LineSums:
         """One past the last line noted."""
         return self.since + len(self._sums)
 
-    def add(self, lines: list[bytes]) -> None:
-        """Note the next lines, each with its newline."""
-        self._sums.extend(map(zlib.crc32, lines))
+    def add(self, lines: list[bytes], start: int) -> None:
+        """Note the next lines, each with its newline, which begin at byte `start`: as long as that is compared."""
+        if start <= SUMMED_BYTES:
+            self._sums.extend(map(zlib.crc32, lines))
 
     def replace(self, since: int, text: str) -> None:
         """Take over what a mark says; whatever was known from `since` on holds no longer."""

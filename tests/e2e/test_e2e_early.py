@@ -78,3 +78,12 @@ def test_who_ignores_it_goes_on(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_ctrl_c_at_the_very_end(tmp_path: Path) -> None:
+    """In its last moments Python gives signals back to the system, unless they are ignored."""
+    late = "import atexit, signal; atexit.register(lambda: print(repr(signal.getsignal(signal.SIGINT))));"
+    child = subprocess.run(
+        [sys.executable, "-c", late + PROGRAM, "status"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (child.returncode, child.stdout.split("\n")[-2]) == (2, repr(signal.SIG_IGN))

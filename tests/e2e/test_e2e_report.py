@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,7 @@ def test_while_it_runs_and_over_a_kill(program: Program, folder: Path, simulator
     server = simulator(faults=("hang=10%",))  # each of the twenty will wait for an answer that never comes
     chats(folder / "jobs.jsonl", 600)
     running = program.start("run", "jobs.jsonl", "--base-url", server.url, "--concurrency", "20")
-    wait_until("twenty that hang", lambda: server.stats()["in_flight"] == 20 and len(server.ledger()) > 40)
-    asked = len(server.ledger())
+    asked = wait_until("twenty that hang", lambda: all_in_flight(server, 20))
     first = wait_until("all of them in the time line", lambda: everything(program, asked))
     assert running.child.poll() is None
     assert (first["state"], first["processes"]) == ("running", 1)
@@ -73,6 +73,13 @@ def test_while_it_runs_and_over_a_kill(program: Program, folder: Path, simulator
     seen = document(program)
     assert (seen["state"], seen["processes"], seen["answered"]) == ("finished", 2, 600)
     assert seen["requests"] == len(server.ledger()) == 600 + 20
+
+
+def all_in_flight(server: Simulator, most: int) -> int | None:
+    """How many requests there were in all, once so many are under way and none of them is answered any more."""
+    asked = len(server.ledger())
+    time.sleep(0.3)
+    return asked if server.stats()["in_flight"] == most and len(server.ledger()) == asked else None
 
 
 def everything(program: Program, requests: int) -> dict[str, Any] | None:
