@@ -62,7 +62,8 @@ def one(window: str, bodies: list[bytes], *, headers: bool, learn: bool) -> str:
     seconds, best = last - first, optimum_s(bodies, server) - throttle.LATENCY_S
     requests, refused = len(seen), sum(entry["status"] == 429 for entry in seen)
     assert json.loads(done.stdout)["rate_limited"] == refused
-    return f"{window:<12}{seconds:>8.1f} s{best:>10.1f} s{seconds / best:>8.3f}{refused:>8} of {requests}"
+    ratio = f"{seconds / best:.3f}" if best > 0 else "-"  # all may go at once
+    return f"{window:<12}{seconds:>8.1f} s{best:>10.1f} s{ratio:>8}{refused:>8} of {requests}"
 
 
 def main() -> None:
