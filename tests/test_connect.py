@@ -26,11 +26,20 @@ GROQ = "https://api.groq.com/openai/v1"
         (None, "anthropic", {"ANTHROPIC_BASE_URL": "https://g"}, "https://g", "Anthropic's variable"),
         (None, None, {"ANTHROPIC_BASE_URL": "https://g", "AZURE_OPENAI_ENDPOINT": AZURE},
          "https://api.openai.com/v1", "others' variables do not change whom one asks"),
+        ("http://bücher.test:1/é/v1", None, {}, "http://xn--bcher-kva.test:1/%C3%A9/v1", "as it goes over the wire"),
     ],
 )  # fmt: skip
 def test_base_url(option, api, environment, url, why):
     """Option, then the provider's variable, then its own address."""
     assert base_url_of(option, api, environment) == url, why
+
+
+@pytest.mark.parametrize("url", ["http://a/\udcff/v1", "http://\udcff/v1", "http://a..é/v1"])
+def test_base_urls_that_are_no_text(url):
+    """They are said, with what cannot be shown as escapes."""
+    with pytest.raises(UsageError, match="cannot be read: it is no text") as e:
+        base_url_of(url, None, {})
+    assert e.value.message.isascii()
 
 
 def test_azure_needs_an_address():

@@ -40,7 +40,19 @@ def base_url_of(option: str | None, api: str | None, environment: Mapping[str, s
         raise UsageError("the base URL contains a user name or password", "give secrets by `--header NAME=@FILE`")
     if parts.query or parts.fragment or any(c.isspace() or ord(c) < 33 for c in url):
         raise UsageError(f"the base URL `{url}` has a query, a fragment, or white space", hint)
-    return url
+    return url if url.isascii() else _in_ascii(url, hint)
+
+
+def _in_ascii(url: str, hint: str) -> str:
+    """The address as it goes over the wire: the host's name in its ASCII form (IDNA), the path quoted."""
+    from yarl import URL
+
+    try:
+        url.encode()  # yarl passes over bytes that are no text
+        return str(URL(url))
+    except ValueError:
+        shown = url.encode("ascii", "backslashreplace").decode()
+        raise UsageError(f"the base URL `{shown}` cannot be read: it is no text, or no name of a host", hint) from None
 
 
 def key_of(

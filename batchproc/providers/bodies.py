@@ -76,5 +76,5 @@ _FULL_LIST = re.compile(rb"[ \t\r\n]*\[[ \t\r\n]*[^ \t\r\n\]]")
 
 
 def _is_full_list(value: Raw) -> bool:
-    text = bytes(value)
-    return text.startswith(b"[{") or _FULL_LIST.match(text) is not None
+    text = memoryview(value)  # perhaps hundreds of megabytes
+    return bytes(text[:2]) == b"[{" or _FULL_LIST.match(text) is not None

@@ -130,11 +130,14 @@ class HttpTransport:
     def _new_way(self, path: str, model: str) -> tuple[URL, quick.Route | None]:
         """The URL, and the short way there if there is one; models of the same URL share it."""
         url = URL(self._url_for(path, model), encoded=True)
-        route = self._routes.get(url)
-        if route is None and self._quick is not None:
-            route = self._quick.route(url, self._headers)
+        if url in self._routes:
+            route = self._routes[url]
+        else:
+            route = self._quick.route(url, self._headers) if self._quick is not None else None
+            if len(self._routes) < _MOST_URLS:
+                self._routes[url] = route
         if len(self._ways) < _MOST_URLS:
-            self._routes[url], self._ways[path, model] = route, (url, route)
+            self._ways[path, model] = url, route
         return url, route
 
     def _masked(self, headers: dict[str, str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from aiohttp.client_proto import ResponseHandler
 
@@ -25,6 +25,8 @@ _LONGEST_HEAD = 8 << 10  # and a hundred headers: no parser has a limit below th
 _MOST_HEADERS = 100
 _SURPRISES = frozenset({"transfer-encoding", "content-encoding", "upgrade", "trailer"})
 _WITHOUT_BODY = frozenset({b"204", b"304"})
+
+Waiter: TypeAlias = "asyncio.Future[tuple[int, dict[str, str], bytes] | None]"
 
 
 class Head(NamedTuple):
@@ -71,7 +73,7 @@ class Ear(asyncio.Protocol):
     __slots__ = ("_had", "_handler", "_head", "waiter")
 
     def __init__(self, handler: ResponseHandler) -> None:
-        self.waiter: asyncio.Future[tuple[int, dict[str, str], bytes] | None] | None = None
+        self.waiter: Waiter | None = None
         self._handler = handler
         self._head: Head | None = None
         self._had = b""  # of an answer that is not whole yet
@@ -98,7 +100,7 @@ class Ear(asyncio.Protocol):
             if not waiter.done():
                 waiter.set_result((head.status, head.headers, data[head.begins :]))
 
-    def _pass_on(self, waiter: asyncio.Future[tuple[int, dict[str, str], bytes] | None]) -> None:
+    def _pass_on(self, waiter: Waiter) -> None:
         """Let aiohttp read this answer."""
         data, self._had = self._had, b""
         self.waiter = self._head = None

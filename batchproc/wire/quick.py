@@ -21,7 +21,7 @@ from yarl import URL
 
 from batchproc.wire.body import read_body
 from batchproc.wire.deadline import BEAT_S, SLEPT_S
-from batchproc.wire.plain import Ear
+from batchproc.wire.plain import Ear, Waiter
 
 MOST_BODY = 64 << 10  # bytes; the socket takes so much at once
 _KEPT_S = 30.0
@@ -76,7 +76,7 @@ class Connections:
         self._under_way: dict[Line, float] = {}  # line → until when, the oldest first: one timer does for all
         self._timer: asyncio.TimerHandle | None = None
         self._looks_at = 0.0
-        self._unwritten: list[tuple[asyncio.Transport, bytes]] = []
+        self._unwritten: list[tuple[asyncio.Transport, bytes, Waiter]] = []
 
     def route(self, url: URL, headers: CIMultiDict[str]) -> Route | None:
         """The way to a URL with these headers; None if the ordinary way is to be taken."""
@@ -91,7 +91,7 @@ class Connections:
                 return None
             idle = self._idle.setdefault(request.connection_key, deque())
             return Route(request, f"{head}\r\nContent-Length: ".encode(), idle)
-        except (TypeError, AttributeError):  # another aiohttp than is known here
+        except (TypeError, AttributeError, ValueError):  # another aiohttp than is known here; what it says of a bad URL
             return None
 
     async def ask(self, route: Route, body: bytes) -> Said:
@@ -106,7 +106,7 @@ class Connections:
             self._look_again(until)
         try:
             line.ear.waiter = waiter = self._loop.create_future()
-            self._write_soon(line.connection.transport, b"%b%d\r\n\r\n%b" % (route.head, len(body), body))
+            self._write_soon(line.connection.transport, b"%b%d\r\n\r\n%b" % (route.head, len(body), body), waiter)
             said = await waiter
             parsed = said is None
             answer: Said = said if said is not None else await _read(line.connection)
@@ -129,13 +129,13 @@ class Connections:
             route.idle.append(line)
         return answer
 
-    def _write_soon(self, transport: asyncio.Transport, data: bytes) -> None:
+    def _write_soon(self, transport: asyncio.Transport, data: bytes, waiter: Waiter) -> None:
         """Write a request when those of this turn of the loop are there, a few at once.
 
         A write wakes whoever waits for it, which on one machine costs more than all the rest of it. A server that has
         the first of some requests to work on is awake for the others.
         """
-        self._unwritten.append((transport, data))
+        self._unwritten.append((transport, data, waiter))
         if len(self._unwritten) == _WRITTEN_AT_ONCE:
             self._write()
         elif len(self._unwritten) == 1:
@@ -143,9 +143,14 @@ class Connections:
 
     def _write(self) -> None:
         unwritten, self._unwritten = self._unwritten, []
-        for transport, data in unwritten:
-            if not transport.is_closing():  # its request has heard of it
+        for transport, data, waiter in unwritten:
+            if transport.is_closing():
+                continue  # its request has heard of it
+            try:
                 transport.write(data)
+            except Exception as e:  # no memory, say: the others have connections of their own
+                if not waiter.done():
+                    waiter.set_exception(e)
 
     def _look(self) -> None:
         """End what has been under way for too long; those that began first come first."""

@@ -199,6 +199,12 @@ TYPED = [
         ADDRESS,
     ),
     Row(
+        "run jobs.jsonl --base-url http://a..é/v1",
+        2,
+        "the base URL `http://a..\\xe9/v1` cannot be read: it is no text, or no name of a host",
+        ADDRESS,
+    ),
+    Row(
         "run jobs.jsonl --base-url http://me:secret@host/v1",
         2,
         "the base URL contains a user name or password",

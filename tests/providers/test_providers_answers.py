@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -209,3 +210,14 @@ def test_an_absurd_usage_does_not_make_an_answer_worse():
         read = read_answer("/chat/completions", b'{"choices":[{}],"usage":%s}' % usage)
         assert not read.problem
         assert read.usage.total_tokens == 0
+
+
+def test_a_large_answer_is_not_copied() -> None:
+    """Hundreds of megabytes of embeddings are looked at where they are."""
+    body = b'{"data":[%s]}' % b",".join([b'{"embedding":[0.25]}'] * 200_000)
+    tracemalloc.start()
+    try:
+        assert not read_answer("/embeddings", body).problem
+        assert tracemalloc.get_traced_memory()[1] < len(body) / 10
+    finally:
+        tracemalloc.stop()
