@@ -31,16 +31,6 @@ main()
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    """The program in a folder of its own."""
-    (tmp_path / "work").mkdir()
-    (tmp_path / "log").mkdir()
-    made = Program(tmp_path / "work", tmp_path / "log")
-    yield made
-    made.stop_all()
-
-
-@pytest.fixture
 def server(tmp_path: Path) -> Iterator[Simulator]:
     """A simulated provider."""
     made = Simulator(tmp_path / "ledger")

@@ -19,16 +19,6 @@ from servers import Simulator
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    """The program in a folder of its own."""
-    (tmp_path / "work").mkdir()
-    (tmp_path / "log").mkdir()
-    made = Program(tmp_path / "work", tmp_path / "log")
-    yield made
-    made.stop_all()
-
-
-@pytest.fixture
 def server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """A simulated provider with these settings."""
     made = Simulator(tmp_path / "ledger", **getattr(request, "param", {"latency": "1"}))
