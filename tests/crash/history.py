@@ -187,7 +187,7 @@ class History:
 
     def _check_said(self, err: str) -> None:
         assert "Traceback" not in err, err
-        if not self._must_say or not err:  # one that died before it said anything leaves it to the next
+        if not self._must_say or not err.strip():  # one that ended before it said anything leaves it to the next
             return
         kept = list(self.output.parent.glob("*.damaged"))
         assert kept or "damaged" in err or "lost" in err or "not usable" in err, f"damage not said: {err}"
