@@ -116,7 +116,6 @@ def tell(jobs: list[Job], outcome: Answer) -> None:
         stats.on(RequestSent(1.0, job.model, job.index, 100))
         stats.on(RequestEnded(2.0, job.model, job.index, 1.0, None, outcome.usage))
         stats.on(JobEnded(2.0, job.index, job.line, None, ""))
-        stats.job_ended(2.0)
 
 
 async def store(jobs: list[Job], outcome: Answer) -> None:

@@ -23,7 +23,7 @@ from batchproc.resultline import read_line
 from batchproc.settings import RunSettings
 from batchproc.store.checkpoint import Told, parse_result
 from batchproc.store.files import disk_failed
-from batchproc.store.lock import HEARTBEAT_S, OutputLock
+from batchproc.store.lock import OutputLock
 from batchproc.store.opening import OpenedStore, open_store
 from batchproc.store.parts import refuse_parts
 from batchproc.store.reading import lines_of, read_records
@@ -45,7 +45,6 @@ class WithFiles:
         self._lock = lock
         self._path = settings.output
         self._delivery = delivery
-        self._beat_at = 0.0
         self._watch: Watch | None = None
         self._written = opened.store.order.next_index
         self._lines: Generator[tuple[int, bytes], None, None] = lines_of(settings.output)
@@ -96,9 +95,7 @@ class WithFiles:
         """Note what happened, and give a sign of life to whoever else wants these files."""
         now = asyncio.get_running_loop().time()
         self._note(now)
-        if now >= self._beat_at:
-            self._beat_at = now + HEARTBEAT_S
-            self._lock.beat()
+        self._lock.beat()
 
     def _note(self, now: float, *, last: bool = False) -> None:
         if self._watch is not None:

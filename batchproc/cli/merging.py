@@ -6,8 +6,6 @@ import asyncio
 import os
 import shlex
 import sys
-import time
-from collections.abc import Callable
 
 from batchproc.cli.begin import is_terminal
 from batchproc.cli.closing import retry_typed
@@ -18,7 +16,7 @@ from batchproc.errors import ForeignOutput, Locked, UsageError
 from batchproc.snapshot import Merged, Status
 from batchproc.store.attempts import Attempt, attempts_of, part_files
 from batchproc.store.files import disk_failed, sync_folder
-from batchproc.store.lock import HEARTBEAT_S, OutputLock
+from batchproc.store.lock import OutputLock
 from batchproc.store.look import look
 from batchproc.store.merge import Together, merge, merged_here, note_merged
 from batchproc.store.parts import MANIFEST, MERGED, Manifest, folder_of, is_merged, merge_of, read_manifest
@@ -104,21 +102,8 @@ def _merge(output: str, manifest: Manifest, jobs: str | None, partial: bool, loc
     if not os.path.isfile(jobs):
         raise UsageError(f"the job file `{jobs}` is not there", "say where it is now with `--jobs FILE`")
     command, folder = command_of(attempts, manifest, None, output)
-    together = asyncio.run(merge(output, manifest, jobs, attempts, command=command, folder=folder, tick=_beating(lock)))
+    together = asyncio.run(merge(output, manifest, jobs, attempts, command=command, folder=folder, tick=lock.beat))
     return _merged(output, manifest, together, command, retry_typed(shlex.split(command), output, jobs, folder))
-
-
-def _beating(lock: OutputLock) -> Callable[[], None]:
-    """Renews the heartbeat of a lock now and then."""
-    at = time.monotonic()
-
-    def beat() -> None:
-        nonlocal at
-        if time.monotonic() - at > HEARTBEAT_S:
-            at = time.monotonic()
-            lock.beat()
-
-    return beat
 
 
 def _unfinished(output: str, manifest: Manifest, attempts: dict[int, list[Attempt]], missing: list[int]) -> NotDone:

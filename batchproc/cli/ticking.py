@@ -7,7 +7,7 @@ import asyncio
 from batchproc.cli.telling import Teller
 from batchproc.engine.run import Ending
 from batchproc.engine.watch import Watch
-from batchproc.store.lock import HEARTBEAT_S, OutputLock
+from batchproc.store.lock import OutputLock
 from batchproc.ui.progress import Progress
 
 
@@ -19,7 +19,6 @@ class Ticking:
         self._teller = teller
         self._progress = progress
         self._lock = lock
-        self._beat_at = 0.0
 
     def tick(self) -> None:
         """The run as it is now."""
@@ -28,8 +27,7 @@ class Ticking:
         self._progress.update(snapshot)
         self._teller.waits(snapshot.waiting_for, now)
         self._teller.time(now)
-        if self._lock is not None and now >= self._beat_at:
-            self._beat_at = now + HEARTBEAT_S
+        if self._lock is not None:
             self._lock.beat()
 
     def ends(self, ending: Ending, signal_code: int | None) -> None:

@@ -100,9 +100,6 @@ class Stats:
                 rate.by_usage = True
                 rate.add(event.at, 0, event.usage.total_tokens)
 
-    def _ended(self, event: JobEnded) -> None:
-        self.job_ended(event.at)
-
     def _requeued(self, event: JobRequeued) -> None:
         if event.kind is not FaultKind.CONNECT:
             self.retries += 1
@@ -116,9 +113,8 @@ class Stats:
     def _stops(self, event: Stopping) -> None:
         self.stopping = event.why
 
-    def job_ended(self, at: float) -> None:
-        """A job got its result."""
-        second = int(at)
+    def _ended(self, event: JobEnded) -> None:
+        second = int(event.at)
         if self._ends_in != second:
             self._ends_in = second
             self.ended.append([second, 0])

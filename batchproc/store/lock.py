@@ -32,12 +32,13 @@ class Owner(Struct, frozen=True):
 
 
 class OutputLock:
-    """The lock of one output file. `beat` renews the heartbeat; call it every HEARTBEAT_S seconds."""
+    """The lock of one output file. `beat` renews the heartbeat; call it every HEARTBEAT_S seconds or more often."""
 
     def __init__(self, output: str) -> None:
         self.path = output + ".lock"
         self._output = output
         self._fd = -1
+        self._beat_at = 0.0  # when the next heartbeat is due, by the monotonic clock
 
     def acquire(self, *, break_lock: bool = False) -> None:
         """Take the lock. Raises Locked, naming the owner, or DiskFailed."""
@@ -74,8 +75,10 @@ class OutputLock:
             disk_failed("writing", self.path, e)
 
     def beat(self) -> None:
-        """Renew the heartbeat."""
-        if self._fd >= 0:
+        """Renew the heartbeat, where it is due."""
+        now = time.monotonic()
+        if self._fd >= 0 and now >= self._beat_at:
+            self._beat_at = now + HEARTBEAT_S
             try:
                 os.utime(self._fd if os.utime in os.supports_fd else self.path)
             except OSError:

@@ -30,14 +30,14 @@ class Counter:
     __slots__ = ("_encode", "_known", "_known_tools", "_per_function", "_room")
 
     def __init__(self, encoding: Encoding) -> None:
-        self._encode = encoding.encode_ordinary  # text that spells a special token is counted as the text it is
+        self._encode = encoding.encode_ordinary
         self._known: dict[str, int] = {}
         self._known_tools: dict[bytes, int] = {}
         self._room = REMEMBERED_CHARS
         self._per_function = tools.PER_FUNCTION[encoding.name]
 
     def text(self, text: str) -> int:
-        """Tokens of one text."""
+        """Tokens of one text; text that spells a special token is counted as the text it is."""
         known = self._known.get(text)
         if known is not None:
             return known

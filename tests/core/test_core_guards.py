@@ -184,7 +184,7 @@ def test_jobs_per_second():
     stats = Stats()
     assert stats.jobs_per_s(0.0) is None
     for n in range(100):
-        stats.job_ended(n / 10)
+        stats.on(JobEnded(n / 10, n, n + 1, None, ""))
     assert stats.jobs_per_s(0.5) is None
     assert stats.jobs_per_s(10.0) == 10.0
     assert stats.jobs_per_s(200.0) is None

@@ -158,5 +158,8 @@ def test_beat_keeps_it(tmp_path: Path) -> None:
     first.beat()
     with pytest.raises(Locked):
         OutputLock(str(tmp_path / "o")).acquire()
+    os.utime(first.path, (1, 1))
+    first.beat()
+    assert os.stat(first.path).st_mtime == 1, "the next is due in some seconds"
     first.release()
     first.beat()  # does nothing

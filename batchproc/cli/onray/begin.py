@@ -30,7 +30,7 @@ from batchproc.events import Note
 from batchproc.settings import Limits, RunSettings, Shard
 from batchproc.snapshot import Summary
 from batchproc.store.attempts import attempts_of
-from batchproc.store.lock import HEARTBEAT_S, OutputLock
+from batchproc.store.lock import OutputLock
 from batchproc.store.parts import Manifest, folder_of, is_merged, read_manifest
 from batchproc.ui.console import Console, audience
 from batchproc.ui.progress import Progress, progress_for
@@ -125,7 +125,7 @@ class _OnRay:
         self._manifest = manifest
         self._progress = progress
         self._command = _command_typed()
-        self._beat = _beating(lock)
+        self._beat = lock.beat
 
     def run(self) -> Summary:
         """To the end."""
@@ -223,15 +223,3 @@ def _command_typed() -> list[str]:
     if any(word == "--engine" or word.startswith("--engine=") for word in words):
         return words
     return [*words, "--engine", "ray"]
-
-
-def _beating(lock: OutputLock) -> Callable[[], None]:
-    at = time.monotonic()
-
-    def beat() -> None:
-        nonlocal at
-        if time.monotonic() - at > HEARTBEAT_S:
-            at = time.monotonic()
-            lock.beat()
-
-    return beat
